@@ -1,0 +1,65 @@
+"""What a catalogue holds and returns: items and hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Attribute = str | int | float | bool | list[str]
+"""A value that a filter can compare: text, a number, a truth value, or a list of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One photo of one product.
+
+    Parameters
+    ----------
+    id : str
+        Unique in its catalogue and stable: adding an item whose id is already there is an update.
+    image : str
+        Where the photo is: a path (absolute, or relative to the working directory).
+    product_id : str, optional
+        The product that the photo shows; items that share it are photos of the same product.
+    attributes : mapping
+        Everything else that is known: ``name``, ``category``, ``price``, ...
+    """
+
+    id: str
+    image: str
+    product_id: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name to show to people: the ``name`` attribute, else the product, else the id."""
+        return str(self.attributes.get("name") or self.product_id or self.id)
+
+    def label(self, name: str) -> Any:
+        """Return the value of ``id``, ``product_id`` or an attribute; None where there is none."""
+        if name in ("id", "product_id"):
+            return getattr(self, name)
+        return self.attributes.get(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search.
+
+    Parameters
+    ----------
+    rank : int
+        1 for the nearest.
+    item : Item
+        What was found.
+    distance : float
+        Smaller is nearer, in the units of the metric.
+    similarity : float
+        Larger is nearer: ``1 - distance`` for cosine, ``1 / (1 + distance)`` for the others.
+    """
+
+    rank: int
+    item: Item
+    distance: float
+    similarity: float
