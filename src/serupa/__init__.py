@@ -1,3 +1,75 @@
-"""Serupa: visual search and recommendation for fashion catalogues."""
+"""Serupa: visual search and recommendation for fashion catalogues.
+
+>>> from serupa import Catalog
+>>> with Catalog.create("shop") as catalog:            # doctest: +SKIP
+...     catalog.add("photos/")
+...     for hit in catalog.search("street.jpg", k=5):
+...         print(hit.rank, hit.item.product_id, hit.similarity)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from serupa.errors import (
+    CatalogError,
+    EncoderError,
+    FilterError,
+    ImageError,
+    ItemNotFoundError,
+    MissingExtraError,
+    SerupaError,
+    SourceError,
+    WeightsError,
+)
+from serupa.items import Hit, Item
+
+if TYPE_CHECKING:
+    from serupa.catalog import Catalog as Catalog
+    from serupa.catalog import SearchResult as SearchResult
+    from serupa.encoders import Encoder as Encoder
+    from serupa.encoders import load_encoder as load_encoder
+    from serupa.images import Crop as Crop
+    from serupa.indexing import AddReport as AddReport
 
 __version__ = "0.1.0"
+
+# Imported when first used: numpy, Pillow and the engines take longer to load than `serupa --help`.
+_LATER = {
+    "AddReport": "serupa.indexing",
+    "Catalog": "serupa.catalog",
+    "Crop": "serupa.images",
+    "Encoder": "serupa.encoders",
+    "SearchResult": "serupa.catalog",
+    "load_encoder": "serupa.encoders",
+}
+
+__all__ = [
+    "AddReport",
+    "Catalog",
+    "CatalogError",
+    "Crop",
+    "Encoder",
+    "EncoderError",
+    "FilterError",
+    "Hit",
+    "ImageError",
+    "Item",
+    "ItemNotFoundError",
+    "MissingExtraError",
+    "SearchResult",
+    "SerupaError",
+    "SourceError",
+    "WeightsError",
+    "__version__",
+    "load_encoder",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'serupa' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,65 @@
+# Serupa. Needs Python 3.11 or newer with venv and pip, and nothing else; every target sets up what it uses.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PACKAGE := pyproject.toml constraints.txt
+
+.PHONY: help demo app test test-reference check format bench constraints clean
+
+help:
+	@echo "make demo            draw the sample catalogue, index it, search it"
+	@echo "make app             serve the sample catalogue's page and API"
+	@echo "make test            run the tests"
+	@echo "make test-reference  make the stored PyTorch outputs anew and compare (installs torch)"
+	@echo "make check           lint, formatting, types"
+	@echo "make format          format the code"
+	@echo "make bench           compare speed with what a user would pick instead"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Serupa needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python $(PACKAGE)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@rm -rf demo
+	$(BIN)/serupa sample demo/sample
+	$(BIN)/serupa index demo/sample/catalog.csv -c demo/catalog
+	$(BIN)/serupa search demo/sample/photos/jacket-01_street-1.jpg -c demo/catalog -k 5 --sheet demo/sheet.png
+	@echo
+	@echo "The query and its hits as a picture: demo/sheet.png. Next, with your own photos:"
+	@echo "  $(BIN)/serupa index FOLDER_OR_TABLE -c my-catalog"
+	@echo "  $(BIN)/serupa search PHOTO -c my-catalog"
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+# PyTorch lives in an environment of its own: nothing that users install may lean on it by accident.
+test-reference: $(VENV)-reference/.installed
+	$(VENV)-reference/bin/python -m pytest -m reference
+
+$(VENV)-reference/.installed: $(PACKAGE)
+	$(PYTHON) -m venv $(VENV)-reference
+	$(VENV)-reference/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[dev]' torch==2.13.0 efficientnet-lite-pytorch==0.1.0
+	@touch $@
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(VENV)-reference demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

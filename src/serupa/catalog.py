@@ -1,0 +1,789 @@
+"""`Catalog`: an encoder, a store, and what the two must agree on."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+import serupa
+from serupa.encoders import DEFAULT, Card, load_card, load_encoder
+from serupa.errors import CatalogError, FilterError, ItemNotFoundError
+from serupa.items import Attribute, Hit, Item
+from serupa.sources import read_source
+from serupa.store.base import (
+    METRICS,
+    FieldKind,
+    Filter,
+    Metric,
+    Neighbor,
+    Point,
+    Scalar,
+    Store,
+    Vector,
+    Where,
+    as_filter,
+    grouped,
+    similarity_of,
+)
+from serupa.store.lock import Hold
+
+if TYPE_CHECKING:
+    from serupa.encoders import Encoder
+    from serupa.images import Crop, Photo, Resize
+    from serupa.indexing import AddReport, Progress
+
+FORMAT = 1
+"""Version of catalog.json; raised when an older Serupa could not read a newer catalogue."""
+
+By = Literal["item", "product"]
+
+_LABEL_LENGTH = 100  # a text that is longer is prose: shown, not counted
+_OWN_FIELDS: dict[str, FieldKind] = {"id": "words", "product_id": "text", "content": "text"}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Hit]):
+    """The hits of one search, nearest first, and how they were found.
+
+    Parameters
+    ----------
+    hits : tuple of Hit
+        Nearest first.
+    metric : {"cosine", "euclidean", "manhattan"}
+        The metric of the distances.
+    encoder : str
+        The encoder's name.
+    timing_ms : dict of str to float
+        Milliseconds of decode, encode and search; a search from a stored item has only the last.
+    """
+
+    hits: tuple[Hit, ...]
+    metric: Metric
+    encoder: str
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.hits[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the search as JSON-ready values."""
+        return {
+            "metric": self.metric,
+            "encoder": self.encoder,
+            "timing_ms": {name: round(ms, 2) for name, ms in self.timing_ms.items()},
+            "hits": [
+                {
+                    "rank": hit.rank,
+                    "id": hit.item.id,
+                    "product_id": hit.item.product_id,
+                    "image": hit.item.image,
+                    "distance": hit.distance,
+                    "similarity": hit.similarity,
+                    "attributes": dict(hit.item.attributes),
+                }
+                for hit in self.hits
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a search is to return, checked."""
+
+    metric: Metric
+    k: int
+    offset: int
+    where: Filter
+    by: By
+    exact: bool
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.offset < 0:
+            raise CatalogError(f"k must be at least 1 and offset at least 0, not {self.k} and {self.offset}")
+        if self.by not in ("item", "product"):
+            raise CatalogError(f"by must be item or product, not {self.by!r}")
+
+
+class Catalog:
+    """A searchable collection of product photos. Make one with `create`, open one with `open`.
+
+    A catalogue is held by one process at a time; its methods may be called from several threads.
+    Use it in a ``with`` statement, or call `close`.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], hold: Hold) -> None:
+        self.path = path
+        self._settings = settings
+        self._hold = hold
+        self._encoder: Encoder | None = None
+        self._store: Store = self._open_store()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        encoder: str | None = None,
+        *,
+        metrics: Sequence[str] = ("cosine",),
+        resize: Resize | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        exist_ok: bool = False,
+        wait_s: float = 0.0,
+    ) -> Self:
+        """Make a catalogue in a new or empty directory.
+
+        Parameters
+        ----------
+        path : path
+            The catalogue's directory.
+        encoder : str, optional
+            An encoder's name or the path of a card; ``efficientnet-lite0`` unless given.
+        metrics : sequence of {"cosine", "euclidean", "manhattan"}
+            The metrics that it can be searched by; the first is the default.
+        resize : {"squash", "crop", "pad"}, optional
+            How photos become squares; the encoder's card says unless given.
+        weights : path, optional
+            The encoder's weights, where they are not to be looked for.
+        exist_ok : bool
+            Open the catalogue that is there, if it agrees with what is asked for.
+        wait_s : float
+            How long to wait for another process that holds it.
+
+        Raises
+        ------
+        CatalogError
+            If there is something else in the directory, or a catalogue with other settings.
+        EncoderError, WeightsError
+            If the encoder is unknown or its weights cannot be had.
+        """
+        path = Path(path)
+        if (path / "catalog.json").exists():
+            if not exist_ok:
+                raise CatalogError(
+                    f"{path}: there is a catalogue already; open it, or choose another directory"
+                )
+            catalog = cls.open(path, wait_s=wait_s)
+            try:
+                catalog._refuse_other(encoder, resize, weights)
+            except BaseException:
+                catalog.close()
+                raise
+            return catalog
+        _refuse_occupied(path)
+        chosen = _metrics(metrics)
+        loaded = load_encoder(encoder or DEFAULT, weights=_text(weights), resize=resize)
+        settings = {
+            "format": FORMAT,
+            "serupa": serupa.__version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "encoder": loaded.card.to_dict(),
+            "weights_sha256": loaded.weights_sha256,
+            "weights": None if weights is None else str(Path(weights).resolve()),
+            "metrics": list(chosen),
+            "points": "points",
+            "fields": {},
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CatalogError(f"{path}: cannot be made: {error.strerror or error}") from error
+        hold = Hold(path, wait_s)
+        try:
+            _write_json(path / "catalog.json", settings)
+            catalog = cls(path, settings, hold)
+        except BaseException:
+            hold.release()
+            raise
+        catalog._encoder = loaded
+        return catalog
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, wait_s: float = 0.0) -> Self:
+        """Open a catalogue.
+
+        Raises
+        ------
+        CatalogError
+            If there is none, another process holds it, or its files are damaged or newer than
+            this Serupa.
+        """
+        path = Path(path)
+        settings = _read_settings(path)
+        hold = Hold(path, wait_s)
+        try:
+            return cls(path, settings, hold)
+        except BaseException:
+            hold.release()
+            raise
+
+    def close(self) -> None:
+        """Write everything and let the next process in. Closing twice does nothing."""
+        self._store.close()
+        self._hold.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.count()
+
+    @property
+    def card(self) -> Card:
+        """The encoder's card, with the resize mode that this catalogue uses."""
+        return Card.from_dict(self._settings["encoder"])
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded when first used; refused if its weights are not the catalogue's."""
+        if self._encoder is None:
+            weights = self._settings["weights"]
+            if weights is not None and not Path(weights).exists():
+                weights = None
+            encoder = load_encoder(self.card, weights=weights)
+            if encoder.weights_sha256 != self._settings["weights_sha256"]:
+                raise CatalogError(
+                    f"{self.path}: was made with other weights of {encoder.name} (sha256 "
+                    f"{self._settings['weights_sha256'][:12]}, found {encoder.weights_sha256[:12]}); give it "
+                    "those weights, or index into a new directory"
+                )
+            self._encoder = encoder
+        return self._encoder
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that this catalogue can be searched by; the first is the default."""
+        return tuple(self._settings["metrics"])
+
+    @property
+    def fields(self) -> dict[str, FieldKind]:
+        """The attributes seen so far, and whether each is text, number or words (prose)."""
+        return dict(self._settings["fields"])
+
+    def add(
+        self, source: str | os.PathLike[str] | Iterable[Item], *, progress: Progress | None = None
+    ) -> AddReport:
+        """Add items: new ones are encoded, changed ones replaced, known ones passed over.
+
+        Interrupted at any moment, what was written stays; called again, it goes on from there.
+
+        Parameters
+        ----------
+        source : path or iterable of Item
+            A folder, a table (CSV, TSV, JSONL, Parquet) or items.
+        progress : callable, optional
+            Called with the `AddReport` so far, a few times a second.
+
+        Returns
+        -------
+        AddReport
+            What was added, updated and left, and the photos that could not be used, with reasons.
+
+        Raises
+        ------
+        SourceError
+            If the source as a whole cannot be read.
+        """
+        from serupa.indexing import Indexer
+
+        self._store.index_field("product_id", "text")
+        self._store.index_field("content", "text")
+        indexer = Indexer(
+            self.encoder,
+            self._store,
+            make_point=self._point,
+            make_payload=_payload,
+            embedding_of=self._embedding,
+            vectors=self._embedding_names,
+            note=self._note_fields,
+        )
+        report = indexer.run(read_source(source), progress)
+        for name, kind in self.fields.items():
+            self._store.index_field(name, kind)
+        if report.added or report.updated:
+            self._store.optimize()
+        return report
+
+    def remove(self, ids: Sequence[str] = (), *, where: Where = None) -> int:
+        """Remove items by id, by filter, or both together (items with these ids that pass the filter).
+
+        Returns
+        -------
+        int
+            How many items were removed.
+
+        Raises
+        ------
+        ItemNotFoundError
+            If an id is not in the catalogue; nothing is removed then.
+        CatalogError
+            If neither ids nor a filter are given.
+        """
+        conditions = self._filter(where)
+        if not ids and not conditions:
+            raise CatalogError("nothing to remove: give ids or a filter")
+        if ids:
+            found = self._store.get(ids)
+            self._refuse_missing(ids, found)
+            going = list(dict.fromkeys(ids))
+            if conditions:
+                passing = {p.id for batch in self._store.scroll(conditions) for p in batch}
+                going = [i for i in going if i in passing]
+        else:
+            going = [p.id for batch in self._store.scroll(conditions) for p in batch]
+        for batch in grouped(going, 1024):
+            self._store.delete(batch)
+        if going:
+            self._store.optimize()
+        return len(going)
+
+    def search(
+        self,
+        photo: Photo,
+        k: int = 10,
+        *,
+        metric: str | None = None,
+        where: Where = None,
+        by: By = "item",
+        crop: Crop | None = None,
+        offset: int = 0,
+        exact: bool = False,
+    ) -> SearchResult:
+        """Find what looks like a photo.
+
+        Parameters
+        ----------
+        photo : path, bytes or binary file
+            The query.
+        k : int
+            How many hits to return.
+        metric : {"cosine", "euclidean", "manhattan"}, optional
+            One of the catalogue's metrics; its first unless given.
+        where : mapping, sequence of str or filter, optional
+            See `serupa.store.base.as_filter`.
+        by : {"item", "product"}
+            Hits are items, or distinct products, each shown by its nearest photo.
+        crop : Crop, optional
+            The part of the photo to search with.
+        offset : int
+            How many of the nearest to pass over (the next page).
+        exact : bool
+            Compare with every item, also where an approximate index would be faster.
+
+        Returns
+        -------
+        SearchResult
+            The hits, nearest first; equal distances are ordered by id.
+
+        Raises
+        ------
+        ImageError
+            If the photo cannot be used.
+        FilterError, CatalogError
+            If the filter or the metric is not one of this catalogue.
+        """
+        wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact)
+        encoder = self.encoder
+        start = time.perf_counter()
+        pixels = encoder.preprocess(photo, crop)
+        decoded = time.perf_counter()
+        embedding = encoder.encode(pixels[None])[0]
+        encoded = time.perf_counter()
+        neighbors = self._page(embedding, wanted)
+        searched = time.perf_counter()
+        timing = {
+            "decode": 1e3 * (decoded - start),
+            "encode": 1e3 * (encoded - decoded),
+            "search": 1e3 * (searched - encoded),
+        }
+        return self._result(neighbors, wanted, timing)
+
+    def search_embedding(
+        self,
+        embedding: NDArray[np.float32],
+        k: int = 10,
+        *,
+        metric: str | None = None,
+        where: Where = None,
+        by: By = "item",
+        offset: int = 0,
+        exact: bool = False,
+        exclude: Sequence[str] = (),
+    ) -> SearchResult:
+        """Search with a raw embedding ``(d,)`` of the catalogue's encoder; otherwise as `search`.
+
+        ``exclude`` names items that are left out.
+        """
+        if embedding.shape != (self.card.dimension,):
+            raise CatalogError(
+                f"{self.path}: an embedding here is ({self.card.dimension},), not {embedding.shape}"
+            )
+        wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, tuple(exclude))
+        start = time.perf_counter()
+        neighbors = self._page(embedding, wanted)
+        return self._result(neighbors, wanted, {"search": 1e3 * (time.perf_counter() - start)})
+
+    def similar(
+        self,
+        item_id: str,
+        k: int = 10,
+        *,
+        metric: str | None = None,
+        where: Where = None,
+        by: By = "item",
+        offset: int = 0,
+        exact: bool = False,
+    ) -> SearchResult:
+        """Find what looks like an item of the catalogue, as `search` does from a photo.
+
+        The item itself is left out; with ``by="product"``, so is its whole product.
+
+        Raises
+        ------
+        ItemNotFoundError
+            If the catalogue has no such item.
+        """
+        wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, (item_id,))
+        start = time.perf_counter()
+        (point,) = self._ordered([item_id], [wanted.metric])
+        product = point.payload["product_id"]
+        if by == "product" and product is not None:
+            others = as_filter({"product_id": {"not": [product]}})
+            wanted = replace(wanted, where=(*wanted.where, *others))
+        neighbors = self._page(point.vectors[wanted.metric], wanted)
+        return self._result(neighbors, wanted, {"search": 1e3 * (time.perf_counter() - start)})
+
+    def get(self, item_id: str) -> Item:
+        """Return an item.
+
+        Raises
+        ------
+        ItemNotFoundError
+            If the catalogue has no such item.
+        """
+        stored = self._store.get([item_id])
+        self._refuse_missing([item_id], stored)
+        return _item(stored[item_id].payload)
+
+    def items(self, where: Where = None) -> Iterator[Item]:
+        """Yield every item that a filter lets through, in a stable order of the store's own."""
+        for batch in self._store.scroll(self._filter(where)):
+            yield from (_item(point.payload) for point in batch)
+
+    def embeddings(self, ids: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float32]]:
+        """Return ids and raw embeddings ``(n, d)``, of these items (in this order) or of all.
+
+        Raises
+        ------
+        ItemNotFoundError
+            If an id is not in the catalogue.
+        """
+        names = self._embedding_names
+        if ids is None:
+            batches: Iterable[list[Point]] = self._store.scroll(vectors=names)
+        else:
+            batches = (self._ordered(batch, names) for batch in grouped(ids, 256))
+        found: list[str] = []
+        rows: list[NDArray[np.float32]] = []
+        for batch in batches:
+            found += [point.id for point in batch]
+            rows.append(np.stack([self._embedding(point) for point in batch]))
+        return found, np.concatenate(rows) if rows else np.empty((0, self.card.dimension), np.float32)
+
+    def rank(
+        self,
+        ids: Sequence[str],
+        limit: int,
+        *,
+        metric: str | None = None,
+        where: Where = None,
+        exact: bool = False,
+    ) -> list[list[tuple[str, float]]]:
+        """Return, for each of these items, the ids and distances of its nearest, itself left out.
+
+        The search of `similar` for many items at once, without reading what the hits are.
+        """
+        chosen, conditions = self._metric(metric), self._filter(where)
+        ranked: list[list[tuple[str, float]]] = []
+        for batch in grouped(ids, 64):
+            vectors = np.stack([p.vectors[chosen] for p in self._ordered(batch, (chosen,))])
+            # one more is asked for and the item taken out here: queries that differ in their vector
+            # alone are scored together by the engine, 4 times as fast as with a filter each
+            answers = self._store.search(
+                vectors, chosen, limit + 1, where=conditions, exact=exact, payload=False
+            )
+            for one, answer in zip(batch, answers, strict=True):
+                ranked.append([(n.id, n.distance) for n in answer if n.id != one][:limit])
+        return ranked
+
+    def count(self, where: Where = None) -> int:
+        """Return how many items a filter lets through; all of them without one."""
+        return self._store.count(self._filter(where))
+
+    def facets(
+        self, name: str, *, where: Where = None, limit: int = 100
+    ) -> list[tuple[Scalar, int]] | tuple[float, float] | None:
+        """Return what there is to choose from in a field.
+
+        Returns
+        -------
+        list of (value, count), (smallest, largest) or None
+            Counts for texts, most frequent first; bounds for numbers; None where no item that the
+            filter lets through has the field.
+
+        Raises
+        ------
+        FilterError
+            If no item has such a field, or it holds prose.
+        """
+        kind = (_OWN_FIELDS | self.fields).get(name)
+        if kind is None or kind == "words":
+            counted = [n for n, k in self.fields.items() if k != "words"]
+            raise FilterError(f"{name!r} cannot be counted; {', '.join(counted) or 'no field'} can")
+        conditions = self._filter(where)
+        if kind == "number":
+            return self._store.bounds(name, conditions)
+        return self._store.facet(name, conditions, limit) or None
+
+    def info(self) -> dict[str, Any]:
+        """Return what the catalogue is and holds, as JSON-ready values."""
+        card = self.card
+        items = self.count()
+        return {
+            "path": str(self.path),
+            "items": items,
+            "products": len(self._store.facet("product_id", limit=items + 1)) if items else 0,
+            "encoder": card.name,
+            "dimension": card.dimension,
+            "input_size": card.input_size,
+            "resize": card.resize,
+            "metrics": list(self.metrics),
+            "fields": self.fields,
+            "indexed_vectors": self._store.indexed(),
+            "size_bytes": sum(f.stat().st_blocks * 512 for f in self.path.rglob("*") if f.is_file()),
+            "created": self._settings["created"],
+            "serupa": self._settings["serupa"],
+        }
+
+    def _open_store(self) -> Store:
+        from serupa.store.edge import EdgeStore
+
+        dimensions: dict[str, int] = dict.fromkeys(self.metrics, self.card.dimension)
+        return EdgeStore(self.path / self._settings["points"], dimensions)
+
+    def _refuse_other(
+        self, encoder: str | None, resize: Resize | None, weights: str | os.PathLike[str] | None
+    ) -> None:
+        """Refuse what would mix embeddings of two encoders."""
+        card = self.card
+        if encoder is not None and load_card(encoder).name != card.name:
+            raise CatalogError(
+                f"{self.path}: its encoder is {card.name}; for {encoder} use another directory"
+            )
+        if resize is not None and resize != card.resize:
+            raise CatalogError(
+                f"{self.path}: its photos are resized by {card.resize}, not {resize}; use another directory"
+            )
+        if weights is not None:
+            given = load_encoder(card, weights=_text(weights)).weights_sha256
+            if given != self._settings["weights_sha256"]:
+                raise CatalogError(
+                    f"{self.path}: was made with other weights than {weights}; use another directory"
+                )
+
+    def _note_fields(self, item: Item) -> None:
+        """Record what attributes an item has, before the item is stored."""
+        fields = self._settings["fields"]
+        new = {}
+        for name, value in item.attributes.items():
+            kind, known = _kind(value), fields.get(name)
+            if {kind, known} == {"number", "text"}:
+                kind = "text"  # what holds both is text
+            if known not in (kind, "words"):
+                new[name] = kind
+        if new:
+            fields.update(new)
+            _write_json(self.path / "catalog.json", self._settings)
+
+    def _point(self, item: Item, content: str, embedding: Vector) -> Point:
+        norm = float(np.linalg.norm(embedding))
+        return Point(item.id, dict.fromkeys(self.metrics, embedding), _payload(item, content, norm))
+
+    @property
+    def _embedding_names(self) -> tuple[str, ...]:
+        """The named vector that raw embeddings are worked out from."""
+        kept = [m for m in self.metrics if m != "cosine"]
+        return (kept[0] if kept else "cosine",)
+
+    def _embedding(self, point: Point) -> Vector:
+        """Return the raw embedding of a stored point: cosine vectors are kept at length 1."""
+        (name,) = self._embedding_names
+        vector = point.vectors[name]
+        return np.float32(point.payload["norm"]) * vector if name == "cosine" else vector
+
+    def _ordered(self, ids: Sequence[str], vectors: Sequence[str]) -> list[Point]:
+        stored = self._store.get(ids, vectors=vectors)
+        self._refuse_missing(ids, stored)
+        return [stored[i] for i in ids]
+
+    def _refuse_missing(self, ids: Iterable[str], found: Mapping[str, Point]) -> None:
+        missing = [i for i in ids if i not in found]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise ItemNotFoundError(f"{self.path}: no item {', '.join(map(repr, missing[:3]))}{more}")
+
+    def _metric(self, metric: str | None) -> Metric:
+        if metric is None:
+            return self.metrics[0]
+        for known in self.metrics:
+            if known == metric:
+                return known
+        raise CatalogError(f"{self.path}: cannot be searched by {metric!r}; it has {', '.join(self.metrics)}")
+
+    def _filter(self, where: Where) -> Filter:
+        conditions = as_filter(where)
+        known = _OWN_FIELDS | self.fields
+        for condition in conditions:
+            if condition.field not in known:
+                raise FilterError(f"no item has a field {condition.field!r}; there are {', '.join(known)}")
+        return conditions
+
+    def _page(self, vector: Vector, wanted: _Wanted) -> list[Neighbor]:
+        """Return ranks ``offset + 1`` to ``offset + k``."""
+        end = wanted.offset + wanted.k
+        limit = end if wanted.by == "item" else 4 * end
+        while True:
+            (found,) = self._store.search(
+                vector[None],
+                wanted.metric,
+                limit,
+                where=wanted.where,
+                exclude=[wanted.exclude],
+                exact=wanted.exact,
+            )
+            kept = found if wanted.by == "item" else _first_of_each_product(found)
+            if len(kept) >= end or len(found) < limit:
+                return kept[wanted.offset : end]
+            limit *= 4
+
+    def _result(
+        self, neighbors: Sequence[Neighbor], wanted: _Wanted, timing_ms: Mapping[str, float]
+    ) -> SearchResult:
+        hits = tuple(
+            Hit(rank, _item(n.payload), n.distance, similarity_of(n.distance, wanted.metric))
+            for rank, n in enumerate(neighbors, wanted.offset + 1)
+        )
+        return SearchResult(hits, wanted.metric, self.card.name, timing_ms)
+
+
+def _first_of_each_product(neighbors: Iterable[Neighbor]) -> list[Neighbor]:
+    """Keep the nearest item of each product; an item without a product stands for itself."""
+    first: dict[tuple[bool, str], Neighbor] = {}
+    for neighbor in neighbors:
+        product = neighbor.payload["product_id"]
+        first.setdefault((product is None, neighbor.id if product is None else product), neighbor)
+    return list(first.values())
+
+
+def _payload(item: Item, content: str, norm: float) -> dict[str, Any]:
+    """Return what is stored with an item; truth values as text, since the engine has no other filter."""
+    truths = sorted(name for name, value in item.attributes.items() if isinstance(value, bool))
+    attributes = {n: str(v).lower() if n in truths else v for n, v in item.attributes.items()}
+    payload = {
+        "id": item.id,
+        "product_id": item.product_id,
+        "image": item.image,
+        "content": content,
+        "norm": norm,
+        "attributes": attributes,
+    }
+    return payload | {"truths": truths} if truths else payload
+
+
+def _item(payload: Mapping[str, Any]) -> Item:
+    attributes: dict[str, Attribute] = dict(payload["attributes"])
+    for name in payload.get("truths", ()):
+        attributes[name] = attributes[name] == "true"
+    return Item(payload["id"], payload["image"], payload["product_id"], attributes)
+
+
+def _kind(value: Attribute) -> FieldKind:
+    if isinstance(value, str):
+        return "text" if len(value) <= _LABEL_LENGTH else "words"
+    return "text" if isinstance(value, bool | list) else "number"
+
+
+def _metrics(metrics: Sequence[str]) -> tuple[Metric, ...]:
+    chosen = tuple(m for m in METRICS if m in metrics)
+    unknown = [m for m in metrics if m not in METRICS]
+    if unknown or not chosen:
+        raise CatalogError(
+            f"unknown metric {', '.join(unknown) or '(none)'}; choose from {', '.join(METRICS)}"
+        )
+    return tuple(sorted(chosen, key=list(metrics).index))
+
+
+def _text(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _refuse_occupied(path: Path) -> None:
+    ours = ("catalog.json", "lock", "holder.json")
+    try:
+        strangers = [entry.name for entry in path.iterdir() if not entry.name.startswith(ours)]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CatalogError(f"{path}: cannot be a catalogue's directory: {error.strerror or error}") from error
+    if strangers:
+        raise CatalogError(f"{path}: is not empty (it has {strangers[0]}); choose a new directory")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / "catalog.json"
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        version = settings["format"]
+        if version > FORMAT:
+            raise CatalogError(
+                f"{path}: was written by a newer Serupa ({settings['serupa']}); pip install -U serupa"
+            )
+        Card.from_dict(settings["encoder"])
+        _metrics(settings["metrics"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise CatalogError(
+            f"{path}: no catalogue there; make one with: serupa index SOURCE -c {path}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CatalogError(f"{file}: damaged or unreadable: {error}") from error
+    known: dict[str, Any] = settings
+    return known
+
+
+def _write_json(file: Path, value: Any) -> None:
+    """Replace a JSON file in one step: after a crash there is the old one or the new one."""
+    unfinished = file.with_name(file.name + ".new")
+    with unfinished.open("w", encoding="utf-8") as stream:
+        json.dump(value, stream, indent=2, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(file)

@@ -1,0 +1,77 @@
+"""``serupa encoders``: the encoders there are, and their weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serupa.cli.options import Json
+from serupa.cli.printing import as_json, message, pairs, table
+
+app = typer.Typer(help="The encoders there are, and their weights.", invoke_without_command=True)
+
+Name = Annotated[str, typer.Argument(help="An encoder's name, or a card.", show_default=False)]
+
+
+@app.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_all()
+
+
+@app.command("list")
+def list_all(json: Json = False) -> None:
+    """List the encoders, and whether their weights are on this machine."""
+    from serupa.encoders import describe, list_cards
+
+    found = [(card, describe(card)) for card in list_cards()]
+    if json:
+        as_json([card.to_dict() | {"available": known["present"]} for card, known in found])
+        return
+    table(
+        [("Name", "left"), ("Values", "right"), ("Pixels", "right"), ("Weights", "left"), ("What", "left")],
+        [
+            (
+                card.name,
+                str(card.dimension),
+                str(card.input_size),
+                known["origin"] if known["present"] else "to fetch",
+                card.title,
+            )
+            for card, known in found
+        ],
+    )
+
+
+@app.command()
+def show(name: Name, json: Json = False) -> None:
+    """Show an encoder's card, and where its weights are or how to get them."""
+    from serupa.encoders import describe, load_card
+
+    card = load_card(name)
+    known = describe(card)
+    if json:
+        as_json({"card": card.to_dict(), "weights": known})
+        return
+    pairs(
+        {
+            "Name": card.name,
+            "What": card.title,
+            "Values": str(card.dimension),
+            "Pixels": f"{card.input_size} x {card.input_size}, {card.resize}, {card.resample}",
+            "Licence": card.licence,
+            "Source": card.source,
+            "Weights": f"{known['path']} ({known['origin']})" if known["present"] else "not on this machine",
+        }
+    )
+    if not known["present"]:
+        message(known["help"])
+
+
+@app.command()
+def fetch(name: Name) -> None:
+    """Bring an encoder's weights onto this machine, unless they are here."""
+    from serupa.encoders import fetch as fetch_weights
+
+    message(f"{name}: {fetch_weights(name)}")

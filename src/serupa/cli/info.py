@@ -1,0 +1,32 @@
+"""``serupa info``: what a catalogue is and holds."""
+
+from __future__ import annotations
+
+from serupa.cli.options import CatalogPath, Json, Wait
+from serupa.cli.printing import as_json, pairs, size
+
+
+def info(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
+    """Say what a catalogue holds: counts, encoder, metrics, fields, size on disk."""
+    from serupa.catalog import Catalog
+
+    with Catalog.open(catalog, wait_s=wait) as opened:
+        known = opened.info()
+    if json:
+        as_json(known)
+        return
+    fields = ", ".join(f"{name} ({kind})" for name, kind in known["fields"].items())
+    search = f"{known['indexed_vectors']} vectors indexed" if known["indexed_vectors"] else "exact (small)"
+    pairs(
+        {
+            "Catalogue": known["path"],
+            "Items": f"{known['items']} photos of {known['products']} products",
+            "Encoder": f"{known['encoder']}, {known['dimension']} values, "
+            f"{known['input_size']} px, {known['resize']}",
+            "Metrics": ", ".join(known["metrics"]),
+            "Search": search,
+            "Fields": fields or "none",
+            "On disk": size(known["size_bytes"]),
+            "Created": f"{known['created']} by serupa {known['serupa']}",
+        }
+    )

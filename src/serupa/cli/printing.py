@@ -1,0 +1,75 @@
+"""What commands print: JSON for programs on stdout, tables and messages for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from serupa.catalog import SearchResult
+
+
+def as_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
+
+
+def message(text: str) -> None:
+    """Tell a person something, on stderr."""
+    typer.echo(text, err=True)
+
+
+def size(count: float) -> str:
+    """Write a number of bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+
+
+def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under ``(title, "left" or "right")`` columns on stdout, as wide as they need."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn: Table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for title, side in columns:
+        drawn.add_column(title, justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    # piped into a file there is no width to respect, and cut cells would lose what was asked for
+    Console(width=None if sys.stdout.isatty() else 200).print(drawn)
+
+
+def pairs(values: Mapping[str, str]) -> None:
+    """Print names and values in two columns on stdout."""
+    widest = max(map(len, values))
+    for name, value in values.items():
+        typer.echo(f"{name:<{widest}}  {value}")
+
+
+def hits(result: SearchResult) -> None:
+    """Print a search as a table: rank, name, distance, similarity and what tells the items apart."""
+    if not result.hits:
+        typer.echo("Nothing found: no item passes the filter.")
+        return
+    categorised = any("category" in hit.item.attributes for hit in result.hits)
+    columns = [("Rank", "right"), ("Name", "left"), *([("Category", "left")] * categorised)]
+    columns += [("Distance", "right"), ("Similarity", "right"), ("Id", "left")]
+    rows = []
+    for hit in result.hits:
+        category = [str(hit.item.attributes.get("category", ""))] * categorised
+        numbers = (f"{hit.distance:.4f}", f"{hit.similarity:.4f}")
+        rows.append((str(hit.rank), hit.item.name, *category, *numbers, hit.item.id))
+    table(columns, rows)
+    timing = ", ".join(f"{name} {ms:.1f} ms" for name, ms in result.timing_ms.items())
+    message(f"{result.metric}, {result.encoder}: {timing}")

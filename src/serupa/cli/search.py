@@ -1,0 +1,86 @@
+"""``serupa search`` and ``serupa similar``: find look-alikes of a photo or of an item."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serupa.cli import options
+from serupa.cli.printing import as_json, hits, message
+
+if TYPE_CHECKING:
+    from serupa.catalog import SearchResult
+    from serupa.images import Crop
+
+
+def search(
+    photo: Annotated[str, typer.Argument(help="The photo to search with.", show_default=False)],
+    catalog: options.CatalogPath,
+    k: options.K = 10,
+    metric: options.Metric = None,
+    where: options.Where = None,
+    by: options.By = "item",
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="Search with a part of the photo, in fractions of its sides.",
+            metavar="X,Y,W,H",
+            show_default=False,
+        ),
+    ] = None,
+    offset: options.Offset = 0,
+    exact: options.Exact = False,
+    wait: options.Wait = 0.0,
+    sheet: options.Sheet = None,
+    json: options.Json = False,
+) -> None:
+    """Find what looks like a photo."""
+    from serupa.catalog import Catalog
+    from serupa.images import Crop
+
+    part = Crop.parse(crop) if crop else None
+    with Catalog.open(catalog, wait_s=wait) as opened:
+        found = opened.search(
+            photo, k, metric=metric, where=where, by=by, crop=part, offset=offset, exact=exact  # type: ignore[arg-type]
+        )  # fmt: skip
+    _show(found, photo, Path(photo).name, part, sheet=sheet, json=json)
+
+
+def similar(
+    item_id: Annotated[str, typer.Argument(metavar="ITEM_ID", help="An item's id.", show_default=False)],
+    catalog: options.CatalogPath,
+    k: options.K = 10,
+    metric: options.Metric = None,
+    where: options.Where = None,
+    by: options.By = "item",
+    offset: options.Offset = 0,
+    exact: options.Exact = False,
+    wait: options.Wait = 0.0,
+    sheet: options.Sheet = None,
+    json: options.Json = False,
+) -> None:
+    """Find what looks like an item of the catalogue, itself left out."""
+    from serupa.catalog import Catalog
+
+    with Catalog.open(catalog, wait_s=wait) as opened:
+        item = opened.get(item_id)
+        found = opened.similar(
+            item_id, k, metric=metric, where=where, by=by, offset=offset, exact=exact  # type: ignore[arg-type]
+        )  # fmt: skip
+    _show(found, item.image, item.name, None, sheet=sheet, json=json)
+
+
+def _show(
+    found: SearchResult, query: str, title: str, crop: Crop | None, *, sheet: Path | None, json: bool
+) -> None:
+    if sheet is not None:
+        from serupa.sheet import write_sheet
+
+        write_sheet(sheet, query, found, title=title, crop=crop)
+        message(f"Wrote {sheet}")
+    if json:
+        as_json(found.to_dict())
+    else:
+        hits(found)

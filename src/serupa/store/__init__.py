@@ -1,0 +1,1 @@
+"""What keeps points and finds neighbours: the ``Store`` protocol and its implementations."""

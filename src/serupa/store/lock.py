@@ -1,0 +1,71 @@
+"""One process at a time: who holds an embedded catalogue, and a clear word to whoever comes second."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from serupa.errors import CatalogError
+
+
+class Hold:
+    """The lock of an embedded catalogue; released by `release`, or by the system when the process ends.
+
+    The engine has a lock of its own, but it comes too late: the attempt to open a shard that
+    another process holds shortens files under it (Qdrant Edge 0.9.0), so nobody may try to open
+    one without holding this lock.
+
+    Parameters
+    ----------
+    directory : Path
+        The catalogue's directory; it must exist.
+    wait_s : float
+        How long to wait for another process to let go.
+
+    Raises
+    ------
+    CatalogError
+        If another process holds the catalogue, or the directory cannot be written.
+    """
+
+    def __init__(self, directory: Path, wait_s: float = 0.0) -> None:
+        self._lock = FileLock(directory / "lock")
+        holder = directory / "holder.json"
+        try:
+            self._lock.acquire(timeout=wait_s)
+            holder.write_text(json.dumps(_self_description()))
+        except Timeout:
+            raise CatalogError(
+                f"{directory}: in use by {_describe(holder)}; ask that server over HTTP, or try again "
+                "when it has ended"
+            ) from None
+        except OSError as error:
+            self._lock.release()
+            raise CatalogError(f"{directory}: cannot be written: {error.strerror or error}") from error
+
+    def release(self) -> None:
+        """Let the next process in."""
+        self._lock.release()
+
+
+def _self_description() -> dict[str, str | int]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "program": Path(sys.argv[0]).name or "python",
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _describe(holder: Path) -> str:
+    try:
+        known = json.loads(holder.read_text())
+        return f"{known['program']} (process {known['pid']} on {known['host']}, since {known['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

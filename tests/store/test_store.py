@@ -1,0 +1,198 @@
+"""What every store must do; each test runs on each store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from serupa import CatalogError
+from serupa.store.base import METRICS, Metric, Point, Store, as_filter
+from serupa.store.edge import EdgeStore
+
+DIMENSION = 16
+COUNT = 300
+
+
+def point(number: int, vector: np.ndarray) -> Point:
+    attributes = {
+        "color": ("red", "green", "blue")[number % 3],
+        "price": float(number),
+        "seasons": ["summer", "winter"] if number % 2 else ["spring"],
+        'my "odd" name'.replace('"', ""): "x",
+        "mixed": number if number % 2 else str(number),
+    }
+    payload = {"id": f"p{number:03}", "product_id": f"g{number // 4}", "content": "", "attributes": attributes}
+    return Point(f"p{number:03}", dict.fromkeys(METRICS, vector), payload)
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    return np.random.default_rng(7).normal(size=(COUNT, DIMENSION)).astype(np.float32) * 3
+
+
+@pytest.fixture(params=["edge"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, vectors: np.ndarray) -> Iterator[Store]:
+    made = EdgeStore(tmp_path / "points", dict.fromkeys(METRICS, DIMENSION))
+    made.upsert([point(number, vector) for number, vector in enumerate(vectors)])
+    made.index_field("product_id", "text")
+    made.index_field("color", "text")
+    made.index_field("price", "number")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("exact", [False, True])
+def test_agrees_with_brute_force(store: Store, vectors: np.ndarray, metric: Metric, exact: bool) -> None:
+    queries = np.random.default_rng(1).normal(size=(20, DIMENSION)).astype(np.float32)
+    brute = NearestNeighbors(n_neighbors=10, algorithm="brute", metric=metric).fit(vectors)
+    distances, rows = brute.kneighbors(queries)
+    found = store.search(queries, metric, 10, exact=exact)
+    assert [[n.id for n in one] for one in found] == [[f"p{row:03}" for row in one] for one in rows]
+    np.testing.assert_allclose([[n.distance for n in one] for one in found], distances, atol=1e-4)
+
+
+def test_one_query_equals_many(store: Store, vectors: np.ndarray) -> None:
+    together = store.search(vectors[:5], "cosine", 7)
+    alone = [store.search(vector[None], "cosine", 7)[0] for vector in vectors[:5]]
+    assert together == alone
+
+
+def test_equal_distances_are_ordered_by_id(store: Store) -> None:
+    same = np.ones(DIMENSION, np.float32) * 100
+    store.upsert([point(number, same) for number in (290, 5, 120)])
+    (found,) = store.search(same[None], "euclidean", 3)
+    assert [n.id for n in found] == ["p005", "p120", "p290"]
+
+
+def test_filters(store: Store, vectors: np.ndarray) -> None:
+    def numbers(where: object) -> set[int]:
+        conditions = as_filter(where)  # type: ignore[arg-type]
+        (found,) = store.search(vectors[:1], "cosine", COUNT, where=conditions)
+        scrolled = {p.id for batch in store.scroll(conditions, batch=50) for p in batch}
+        assert scrolled == {n.id for n in found}
+        assert store.count(conditions) == len(found)
+        return {int(n.id[1:]) for n in found}
+
+    everything = set(range(COUNT))
+    assert numbers(None) == everything
+    assert numbers({"color": "red"}) == {n for n in everything if n % 3 == 0}
+    assert numbers({"color": ["red", "blue"]}) == {n for n in everything if n % 3 != 1}
+    assert numbers("color!=red") == {n for n in everything if n % 3}
+    assert numbers({"price": {"gte": 10, "lt": 12}}) == {10, 11}
+    assert numbers("price=10..12") == {10, 11, 12}
+    assert numbers({"price": 10}) == numbers("price=10") == {10}
+    assert numbers({"seasons": "winter"}) == {n for n in everything if n % 2}
+    assert numbers({"seasons": ["spring", "winter"]}) == everything
+    assert numbers(["color=red", "price>=100", "price<=110"]) == {102, 105, 108}
+    assert numbers({"product_id": "g2"}) == {8, 9, 10, 11}
+    assert numbers({"my odd name": "x"}) == everything
+    assert numbers(["mixed=11|12"]) == {11, 12}
+    assert numbers({"color": "violet"}) == set()
+
+
+def test_exclude_is_for_each_query(store: Store, vectors: np.ndarray) -> None:
+    found = store.search(vectors[:3], "cosine", 1, exclude=[["p000"], [], ["p000", "p002"]])
+    assert found[0][0].id != "p000"
+    assert found[1][0].id == "p001"
+    assert found[2][0].id not in ("p000", "p002")
+
+
+def test_get_and_vectors(store: Store, vectors: np.ndarray) -> None:
+    found = store.get(["p007", "nothing", "p001"], vectors=["euclidean", "cosine"])
+    assert set(found) == {"p007", "p001"}
+    np.testing.assert_array_equal(found["p007"].vectors["euclidean"], vectors[7])
+    np.testing.assert_allclose(
+        found["p007"].vectors["cosine"], vectors[7] / np.linalg.norm(vectors[7]), atol=1e-6
+    )
+    assert not store.get(["p001"])["p001"].vectors
+    assert store.get([]) == {}
+
+
+def test_upsert_replaces(store: Store, vectors: np.ndarray) -> None:
+    store.upsert([point(3, -vectors[3])])
+    assert store.count() == COUNT
+    np.testing.assert_array_equal(
+        store.get(["p003"], vectors=["manhattan"])["p003"].vectors["manhattan"], -vectors[3]
+    )
+
+
+def test_payload_alone_is_replaced(store: Store, vectors: np.ndarray) -> None:
+    changed = dict(point(3, vectors[3]).payload) | {"attributes": {"color": "violet"}}
+    store.replace_payloads([changed])
+    assert store.get(["p003"])["p003"].payload == changed
+    assert store.count(as_filter({"color": "violet"})) == 1
+    assert store.search(vectors[3:4], "euclidean", 1)[0][0].id == "p003"
+
+
+def test_delete(store: Store, vectors: np.ndarray) -> None:
+    store.delete(["p003", "nothing"])
+    store.delete([])
+    assert store.count() == COUNT - 1
+    assert not store.get(["p003"])
+    assert store.search(vectors[3:4], "euclidean", 1)[0][0].id != "p003"
+
+
+def test_facets_and_bounds(store: Store) -> None:
+    assert dict(store.facet("color")) == {"red": 100, "green": 100, "blue": 100}
+    assert dict(store.facet("color", as_filter("price<4"))) == {"red": 2, "green": 1, "blue": 1}
+    assert len(store.facet("product_id", limit=1000)) == COUNT // 4
+    assert store.bounds("price") == (0.0, COUNT - 1.0)
+    assert store.bounds("price", as_filter({"color": "green"})) == (1.0, COUNT - 2.0)
+    assert store.bounds("price", as_filter({"color": "violet"})) is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_refuses_what_is_no_number(store: Store, bad: float) -> None:
+    vector = np.ones(DIMENSION, np.float32)
+    vector[2] = bad
+    with pytest.raises(CatalogError, match="p009.*NaN or infinity"):
+        store.upsert([point(9, vector)])
+    assert store.count() == COUNT
+
+
+def test_zero_vectors_are_as_far_as_can_be(store: Store) -> None:
+    store.upsert([point(9, np.zeros(DIMENSION, np.float32))])
+    (found,) = store.search(np.ones((1, DIMENSION), np.float32), "cosine", COUNT)
+    assert next(n.distance for n in found if n.id == "p009") == 1.0
+
+
+def test_reopened(tmp_path: Path, vectors: np.ndarray) -> None:
+    for _ in range(2):
+        store = EdgeStore(tmp_path / "points", dict.fromkeys(METRICS, DIMENSION))
+        store.upsert([point(number, vector) for number, vector in enumerate(vectors)])
+        store.index_field("color", "text")
+        store.optimize()
+        assert store.count() == COUNT
+        assert dict(store.facet("color")) == {"red": 100, "green": 100, "blue": 100}
+        store.close()
+        store.close()
+
+
+def test_what_is_no_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "points").mkdir()
+    (tmp_path / "points" / "edge_config.json").write_text("not a shard")
+    with pytest.raises(CatalogError, match="points: the store cannot be opened"):
+        EdgeStore(tmp_path / "points", {"cosine": 4})
+
+
+def test_approximate_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the size where scanning is fast, most neighbours are found without it."""
+    monkeypatch.setattr("serupa.store.edge.EXACT_BELOW", 1000)
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(50, DIMENSION))
+    data = (centres[rng.integers(0, 50, 3000)] + 0.3 * rng.normal(size=(3000, DIMENSION))).astype(np.float32)
+    store = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
+    assert store.indexed() == 0
+    store.optimize()
+    assert store.indexed() == 3000
+    exact = store.search(data[:50], "cosine", 10, exact=True)
+    quick = store.search(data[:50], "cosine", 10)
+    shared = [len({n.id for n in a} & {n.id for n in b}) for a, b in zip(exact, quick, strict=True)]
+    assert sum(shared) / 500 > 0.95
+    store.close()
