@@ -314,6 +314,18 @@ def test_bad_attributes_fail_alone(tmp_path: Path, items: list[Item]) -> None:
         assert [i.id for i in catalog.items()] == [items[1].id]
 
 
+def test_names_that_are_not_text_fail_alone(tmp_path: Path, items: list[Item]) -> None:
+    photo = Path(items[0].image).read_bytes()
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).write_bytes(photo)
+    (folder / "line\nbreak.png").write_bytes(photo)
+    with Catalog.create(tmp_path / "c") as catalog:
+        report = catalog.add(folder)
+        assert [f.reason.isascii() and "not UTF-8" in f.reason for f in report.failures] == [True]
+        assert [item.id for item in catalog.items()] == ["line\nbreak.png"]
+
+
 def test_killed_while_indexing(tmp_path: Path) -> None:
     """Killed in the middle and run again: nothing lost, nothing double, nothing encoded twice."""
     for number in range(300):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
@@ -9,7 +10,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -23,6 +23,7 @@ _RESIZE = ("squash", "crop", "pad")
 _RESAMPLE = ("bilinear", "bicubic")
 _LAYOUT = get_args(Layout)
 _ARCHITECTURES = get_args(Architecture)
+_DIMENSIONS = {"efficientnet-lite0": 1280, "resnet50": 2048}
 _LARGEST_INPUT = 4096
 _LARGEST_DIMENSION = 65_536
 
@@ -159,7 +160,7 @@ def load_card(name_or_path: str | os.PathLike[str]) -> Card:
 
 @cache
 def _shipped_cards() -> dict[str, Card]:
-    text = resources.files("serupa.encoders").joinpath("cards.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("cards.toml").read_text(encoding="utf-8")
     return {name: _read_card({"name": name, **table}, name) for name, table in tomllib.loads(text).items()}
 
 
@@ -174,10 +175,10 @@ def _read_card_file(path: Path) -> Card:
         {"name": path.stem, "title": path.stem, "licence": "not stated", "source": str(path), **values},
         str(path),
     )
-    if card.architecture != "onnx" or card.weights.repo is not None:
+    if card.weights.repo is not None or card.weights.package is not None:
         return card
-    resolved = (path.parent / card.weights.file).resolve()
-    return Card.from_dict({**card.to_dict(), "weights": {**card.to_dict()["weights"], "file": str(resolved)}})
+    file = str((path.parent / card.weights.file).resolve())
+    return dataclasses.replace(card, weights=dataclasses.replace(card.weights, file=file))
 
 
 def _plain(value: Any) -> Any:
@@ -243,7 +244,8 @@ class _Fields:
     def integer(self, field: str, lowest: int, highest: int) -> int:
         value = self._values.get(field)
         if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-            raise self.wrong(field, f"a whole number from {lowest} to {highest}")
+            allowed = f"a whole number from {lowest} to {highest}" if lowest < highest else str(lowest)
+            raise self.wrong(field, allowed)
         return value
 
     def three(self, field: str, *, positive: bool) -> tuple[float, float, float]:
@@ -265,11 +267,16 @@ def _read_card(values: object, where: str) -> Card:
     architecture = card.choice("architecture", _ARCHITECTURES)
     if architecture != "onnx" and card.has("onnx"):
         raise EncoderError(f"{where}: onnx is for architecture 'onnx' only, not {architecture!r}")
+    dimension = _DIMENSIONS.get(architecture)
+    # A name is a folder in the cache
+    name = card.pattern("name", r"\w[\w.+-]*", "letters, digits and . _ + - only, and begin with no sign")
+    if name is None:
+        raise card.wrong("name", "given")
     return Card(
-        name=card.text("name"),
+        name=name,
         title=card.text("title"),
         architecture=architecture,
-        dimension=card.integer("dimension", 1, _LARGEST_DIMENSION),
+        dimension=card.integer("dimension", dimension or 1, dimension or _LARGEST_DIMENSION),
         input_size=card.integer("input_size", 32, _LARGEST_INPUT),
         mean=card.three("mean", positive=False),
         std=card.three("std", positive=True),
@@ -297,6 +304,11 @@ def _read_weights(weights: _Fields) -> WeightsSource:
     for field in ("revision", "size", "sha256"):
         if source.repo is not None and getattr(source, field) is None:
             raise weights.wrong(field, "given where repo is, so that what is fetched can be checked")
+    # Such a file is looked for below a folder of the cache or of a package, and never elsewhere
+    for field, path in (("file", source.file), ("package_path", source.package_path)):
+        fetched = source.repo is not None or source.package is not None
+        if fetched and path is not None and not re.fullmatch(r"\w[\w.+-]*(/\w[\w.+-]*)*", path):
+            raise weights.wrong(field, "a relative path with / and without ..")
     return source
 
 

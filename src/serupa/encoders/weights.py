@@ -110,6 +110,10 @@ def _named_file(path: Path) -> Weights:
 
 
 def _checked_file(card: Card, path: Path) -> Weights:
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: there is no such file, and the card {card.name} names it: use --weights FILE"
+        )
     found = _named_file(path)
     fault = _fault(card, path)
     if fault is not None:

