@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: help demo app test test-reference check format bench constraints clean
+.PHONY: help demo app test test-reference check format docs bench constraints clean
 
 help:
 	@echo "make demo            draw the sample catalogue, index it, search it"
@@ -33,7 +33,7 @@ demo: $(VENV)/.installed
 	@rm -rf demo
 	$(BIN)/serupa sample demo/sample
 	$(BIN)/serupa index demo/sample/catalog.csv -c demo/catalog
-	$(BIN)/serupa search demo/sample/photos/jacket-01_street-1.jpg -c demo/catalog -k 5 --sheet demo/sheet.png
+	$(BIN)/serupa search demo/sample/photos/JAC-01_street-1.jpg -c demo/catalog -k 5 --sheet demo/sheet.png
 	@echo
 	@echo "The query and its hits as a picture: demo/sheet.png. Next, with your own photos:"
 	@echo "  $(BIN)/serupa index FOLDER_OR_TABLE -c my-catalog"
@@ -56,6 +56,25 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev
+	TERM=dumb NO_COLOR=1 COLUMNS=80 $(BIN)/python -m typer serupa.cli utils docs --name serupa \
+	  --title "The serupa command" --output docs/cli.md
+
+# What the tests ran with, to the version; every install of make's is held to it.
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	build/constraints/bin/python -m pip freeze --exclude serupa > constraints.txt
+
+app: $(VENV)/.installed-web
+	@test -d demo/catalog || $(MAKE) demo
+	$(BIN)/serupa serve -c demo/catalog
+
+$(VENV)/.installed-web: $(VENV)/.installed
+	$(PIP) --editable '.[web]'
+	@touch $@
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -2,8 +2,8 @@
 
     python bench/main_job.py [PHOTOS] [--rounds N]
 
-PHOTOS is a folder or a table, the sample catalogue if it is left out. Prints a table in Markdown; the start-up
-times stand beside the time that Python takes to import what any such program must import.
+PHOTOS is a folder or a table, the sample catalogue if it is left out. Prints a table in Markdown; the
+start-up times stand beside the time that Python takes to import what any such program must import.
 """
 
 from __future__ import annotations

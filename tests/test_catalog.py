@@ -282,7 +282,12 @@ def test_encoders_are_not_mixed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "damaged"), ("[]", "damaged"), ('{"format": 99, "serupa": "9.0"}', "newer Serupa"), ("{}", "damaged")],
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"format": 99, "serupa": "9.0"}', "newer Serupa"),
+        ("{}", "damaged"),
+    ],
 )
 def test_damaged_settings_are_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "catalog.json").write_text(content)

@@ -250,7 +250,7 @@ class Indexer:
                 report.updated += 1
             else:
                 report.unchanged += 1
-        else:
+        elif done.pixels is not None:
             self._pixels[len(self._waiting)] = done.pixels
             done.pixels = None
             self._waiting.append(done)
@@ -293,7 +293,11 @@ class Indexer:
 
 
 def _check(item: Item) -> None:
-    """Refuse what the engine or the encoder would choke on, naming the item."""
+    """Refuse what the engine cannot keep, naming the item."""
+    try:
+        item.image.encode()
+    except UnicodeEncodeError:
+        raise CatalogError(f"{item.image!a}: its name is not UTF-8, rename the file") from None
     for name, value in item.attributes.items():
         if not name or '"' in name:
             raise CatalogError(f"{item.image}: an attribute may not be named {name!r}")

@@ -55,13 +55,29 @@ def test_search_table_and_json(shop: Path) -> None:
     assert found["hits"][0]["id"] == "hats/04.png"
     assert found["hits"][0]["attributes"] == {"category": "hats"}
     assert found["hits"][0]["similarity"] == pytest.approx(1, abs=1e-4)
-    assert set(found["hits"][0]) == {"rank", "id", "product_id", "image", "distance", "similarity", "attributes"}
+    assert set(found["hits"][0]) == {
+        "rank",
+        "id",
+        "product_id",
+        "image",
+        "distance",
+        "similarity",
+        "attributes",
+    }
 
 
 def test_search_with_filter_and_crop(shop: Path) -> None:
     photo = shop / "photos" / "hats" / "04.png"
     done = serupa(
-        "search", photo, "-c", shop / "catalog", "--where", "category=shoes", "--crop", "0,0,0.5,0.5", "--json"
+        "search",
+        photo,
+        "-c",
+        shop / "catalog",
+        "--where",
+        "category=shoes",
+        "--crop",
+        "0,0,0.5,0.5",
+        "--json",
     )
     hits = json.loads(done.stdout)["hits"]
     assert len(hits) == 6
@@ -91,7 +107,10 @@ def test_remove_and_info(shop: Path, tmp_path: Path) -> None:
     serupa("index", shop / "photos", "-c", catalog)
     removed = json.loads(serupa("remove", "hats/04.png", "hats/06.png", "-c", catalog, "--json").stdout)
     assert removed == {"removed": 2, "items": 10}
-    assert json.loads(serupa("remove", "--where", "category=shoes", "-c", catalog, "--json").stdout)["items"] == 4
+    assert (
+        json.loads(serupa("remove", "--where", "category=shoes", "-c", catalog, "--json").stdout)["items"]
+        == 4
+    )
     known = json.loads(serupa("info", "-c", catalog, "--json").stdout)
     assert (known["items"], known["encoder"], known["metrics"]) == (4, "efficientnet-lite0", ["cosine"])
     assert "4 photos" in serupa("info", "-c", catalog).stdout
@@ -138,7 +157,9 @@ def test_wrong_input_is_one_line(shop: Path, tmp_path: Path, arguments: list[str
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["search"], ["search", "x.jpg"], ["index", "x", "-c", "y", "--odd"], ["odd"]])
+@pytest.mark.parametrize(
+    "arguments", [["search"], ["search", "x.jpg"], ["index", "x", "-c", "y", "--odd"], ["odd"]]
+)
 def test_wrong_usage(arguments: list[str]) -> None:
     serupa(*arguments, code=2)
 

@@ -52,7 +52,15 @@ def test_mappings() -> None:
 
 @pytest.mark.parametrize(
     "where",
-    [{"a": None}, {"a": []}, {"a": {}}, {"a": {"near": 1}}, {"a": float("nan")}, {"a": {"gte": "x"}}, {"a": [None]}],
+    [
+        {"a": None},
+        {"a": []},
+        {"a": {}},
+        {"a": {"near": 1}},
+        {"a": float("nan")},
+        {"a": {"gte": "x"}},
+        {"a": [None]},
+    ],
 )
 def test_mappings_that_say_nothing(where: dict[str, object]) -> None:
     with pytest.raises(FilterError, match="'a'"):

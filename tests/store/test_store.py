@@ -25,7 +25,12 @@ def point(number: int, vector: np.ndarray) -> Point:
         'my "odd" name'.replace('"', ""): "x",
         "mixed": number if number % 2 else str(number),
     }
-    payload = {"id": f"p{number:03}", "product_id": f"g{number // 4}", "content": "", "attributes": attributes}
+    payload = {
+        "id": f"p{number:03}",
+        "product_id": f"g{number // 4}",
+        "content": "",
+        "attributes": attributes,
+    }
     return Point(f"p{number:03}", dict.fromkeys(METRICS, vector), payload)
 
 
