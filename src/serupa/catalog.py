@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import serupa
+from serupa import generations
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import CatalogError, FilterError, ItemNotFoundError
 from serupa.items import Attribute, Hit, Item
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
     from serupa.indexing import AddReport, Progress
+    from serupa.whitening import Whitening
 
 FORMAT = 1
 """Version of catalog.json; raised when an older Serupa could not read a newer catalogue."""
@@ -133,7 +135,8 @@ class Catalog:
         self._settings = settings
         self._hold = hold
         self._encoder: Encoder | None = None
-        self._store: Store = self._open_store()
+        self._whitening: Whitening | None = None
+        self._store: Store = self._open_store(settings)
 
     @classmethod
     def create(
@@ -197,7 +200,8 @@ class Catalog:
             "weights_sha256": loaded.weights_sha256,
             "weights": None if weights is None else str(Path(weights).resolve()),
             "metrics": list(chosen),
-            "points": "points",
+            "points": generations.FIRST_POINTS,
+            "tuning": None,
             "fields": {},
         }
         try:
@@ -228,6 +232,9 @@ class Catalog:
         settings = _read_settings(path)
         hold = Hold(path, wait_s)
         try:
+            # read again: whoever held it until now may have switched to other files
+            settings = _read_settings(path)
+            generations.clear_leftovers(path, settings)
             return cls(path, settings, hold)
         except BaseException:
             hold.release()
@@ -273,6 +280,22 @@ class Catalog:
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that this catalogue can be searched by; the first is the default."""
         return tuple(self._settings["metrics"])
+
+    @property
+    def tuning(self) -> dict[str, Any] | None:
+        """What the search was tuned with (see `serupa.tuning`); None while it is as the encoder made it."""
+        tuning: dict[str, Any] | None = self._settings.get("tuning")
+        return None if tuning is None else dict(tuning)
+
+    @property
+    def whitening(self) -> Whitening | None:
+        """The map that a tuned catalogue searches through; None where it is not tuned."""
+        tuning = self._settings.get("tuning")
+        if tuning is not None and self._whitening is None:
+            from serupa.whitening import Whitening
+
+            self._whitening = Whitening.load(self.path / tuning["file"], tuning["sha256"])
+        return self._whitening
 
     @property
     def fields(self) -> dict[str, FieldKind]:
@@ -408,7 +431,7 @@ class Catalog:
         decoded = time.perf_counter()
         embedding = encoder.encode(pixels[None])[0]
         encoded = time.perf_counter()
-        neighbors = self._page(embedding, wanted)
+        neighbors = self._page(self.as_searched(embedding[None])[0], wanted)
         searched = time.perf_counter()
         timing = {
             "decode": 1e3 * (decoded - start),
@@ -439,7 +462,7 @@ class Catalog:
             )
         wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, tuple(exclude))
         start = time.perf_counter()
-        neighbors = self._page(embedding, wanted)
+        neighbors = self._page(self.as_searched(embedding[None])[0], wanted)
         return self._result(neighbors, wanted, {"search": 1e3 * (time.perf_counter() - start)})
 
     def similar(
@@ -509,6 +532,79 @@ class Catalog:
             rows.append(np.stack([self._embedding(point) for point in batch]))
         return found, np.concatenate(rows) if rows else np.empty((0, self.card.dimension), np.float32)
 
+    def as_searched(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn raw embeddings ``(n, d)`` into what the search compares.
+
+        They come back as they are unless the catalogue is tuned; then ``(n, m)``, whitened, each of length 1.
+        """
+        return embeddings if self.whitening is None else self.whitening.apply(embeddings)
+
+    def use_whitening(self, whitening: Whitening | None, notes: Mapping[str, Any] | None = None) -> None:
+        """Search through a whitening from now on, or without one.
+
+        No photo is encoded again: raw embeddings are kept. Everything is written beside what is in use, then
+        switched to in one step: a crash leaves the old or the new whole. It takes the disk space of both
+        until then. Let no other thread use the catalogue meanwhile.
+
+        Parameters
+        ----------
+        whitening : Whitening or None
+            None goes back to the search as the encoder made it.
+        notes : mapping, optional
+            JSON-ready values to remember it by; `tuning` and `info` return them.
+
+        Raises
+        ------
+        CatalogError
+            If it does not fit the encoder's embeddings, or cannot be written.
+        """
+        if whitening is not None and whitening.mean.shape != (self.card.dimension,):
+            raise CatalogError(
+                f"{self.path}: an embedding here is ({self.card.dimension},), the whitening takes "
+                f"{whitening.mean.shape}"
+            )
+        number = generations.next_number(self.path)
+        settings = dict(self._settings) | {"points": generations.points_name(number), "tuning": None}
+        store: Store | None = None
+        try:
+            if whitening is not None:
+                file = generations.tuning_name(number)
+                sha256 = whitening.save(self.path / file)
+                settings["tuning"] = {
+                    **(notes or {}),
+                    "when": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "dimension": whitening.dimension,
+                    "file": file,
+                    "sha256": sha256,
+                }
+            store = self._open_store(settings, new=True)
+            self._copy_points(store, whitening)
+            _write_json(self.path / "catalog.json", settings)
+        except BaseException:
+            if store is not None:
+                store.close()
+            generations.clear_leftovers(self.path, self._settings)
+            raise
+        self._store.close()
+        self._settings, self._store, self._whitening = settings, store, whitening
+        generations.clear_leftovers(self.path, settings)
+
+    def _copy_points(self, store: Store, whitening: Whitening | None) -> None:
+        """Fill a new store with what this catalogue holds."""
+        own: dict[str, FieldKind] = {"product_id": "text", "content": "text"}
+        for name, kind in (own | self.fields).items():
+            store.index_field(name, kind)
+        for batch in self._store.scroll(vectors=self._embedding_names):
+            embeddings = np.stack([self._embedding(point) for point in batch])
+            vectors = self._vectors(embeddings, whitening)
+            store.upsert(
+                [
+                    Point(point.id, {name: rows[i] for name, rows in vectors.items()}, point.payload)
+                    for i, point in enumerate(batch)
+                ]
+            )
+        store.optimize()
+
     def rank(
         self,
         ids: Sequence[str],
@@ -577,6 +673,7 @@ class Catalog:
             "input_size": card.input_size,
             "resize": card.resize,
             "metrics": list(self.metrics),
+            "tuning": self.tuning,
             "fields": self.fields,
             "indexed_vectors": self._store.indexed(),
             "size_bytes": sum(f.stat().st_blocks * 512 for f in self.path.rglob("*") if f.is_file()),
@@ -584,11 +681,17 @@ class Catalog:
             "serupa": self._settings["serupa"],
         }
 
-    def _open_store(self) -> Store:
+    def _open_store(self, settings: Mapping[str, Any], *, new: bool = False) -> Store:
         from serupa.store.edge import EdgeStore
 
-        dimensions: dict[str, int] = dict.fromkeys(self.metrics, self.card.dimension)
-        return EdgeStore(self.path / self._settings["points"], dimensions)
+        directory, tuning = self.path / settings["points"], settings.get("tuning")
+        if settings["points"] != generations.FIRST_POINTS and not new and not directory.exists():
+            raise CatalogError(f"{directory}: is missing; restore it, or index into a new directory")
+        size = self.card.dimension if tuning is None else tuning["dimension"]
+        dimensions: dict[str, int] = dict.fromkeys(self.metrics, size)
+        return EdgeStore(
+            directory, dimensions if tuning is None else dimensions | {"raw": self.card.dimension}
+        )
 
     def _refuse_other(
         self, encoder: str | None, resize: Resize | None, weights: str | os.PathLike[str] | None
@@ -626,11 +729,24 @@ class Catalog:
 
     def _point(self, item: Item, content: str, embedding: Vector) -> Point:
         norm = float(np.linalg.norm(embedding))
-        return Point(item.id, dict.fromkeys(self.metrics, embedding), _payload(item, content, norm))
+        vectors = self._vectors(embedding[None], self.whitening)
+        return Point(
+            item.id, {name: rows[0] for name, rows in vectors.items()}, _payload(item, content, norm)
+        )
+
+    def _vectors(
+        self, embeddings: NDArray[np.float32], whitening: Whitening | None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return what is stored of raw embeddings ``(n, d)``, by name."""
+        if whitening is None:
+            return dict.fromkeys(self.metrics, embeddings)
+        return dict.fromkeys(self.metrics, whitening.apply(embeddings)) | {"raw": embeddings}
 
     @property
     def _embedding_names(self) -> tuple[str, ...]:
         """The named vector that raw embeddings are worked out from."""
+        if self._settings.get("tuning") is not None:
+            return ("raw",)
         kept = [m for m in self.metrics if m != "cosine"]
         return (kept[0] if kept else "cosine",)
 

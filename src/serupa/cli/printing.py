@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from serupa.catalog import SearchResult
+    from serupa.evaluation import Evaluation
 
 
 def as_json(value: Any) -> None:
@@ -73,3 +74,16 @@ def hits(result: SearchResult) -> None:
     table(columns, rows)
     timing = ", ".join(f"{name} {ms:.1f} ms" for name, ms in result.timing_ms.items())
     message(f"{result.metric}, {result.encoder}: {timing}")
+
+
+def evaluation(result: Evaluation) -> None:
+    """Print an evaluation as a table of means with intervals, and what the paired tests show."""
+    rows = [
+        (heading, *(str(measured.estimates[key]) for measured in result.metrics.values()))
+        for key, heading in result.columns()
+    ]
+    typer.echo(result.description())
+    table([("Measure", "left"), *((name.capitalize(), "right") for name in result.metrics)], rows)
+    typer.echo(f"Mean over the queries (95 % bootstrap interval, {result.resamples:,} resamples).")
+    for verdict in result.verdicts():
+        typer.echo(f"- {verdict}")

@@ -50,3 +50,20 @@ def bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
             progress.update(task, completed=done, total=total, note=note)
 
         yield update
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar after another, as the work names its steps.
+
+    Yields
+    ------
+    callable
+        ``progress(step, done, total)``.
+    """
+    with bar("", "done") as update:
+
+        def progress(step: str, done: int, total: int) -> None:
+            update(done, total, step)
+
+        yield progress

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serupa.errors import SourceError
 from serupa.items import Item
 from serupa.sources.folder import read_folder
 from serupa.sources.tables import TABLES, shown
 
+if TYPE_CHECKING:
+    from serupa.sources.datasets import Dataset
+
 __all__ = ["Source", "count_source", "read_source"]
 
 Source = str | os.PathLike[str] | Iterable[Item]
-"""A folder, a .csv, .tsv, .jsonl, .ndjson or .parquet table, or items."""
+"""A folder, a data set's folder, a .csv, .tsv, .jsonl, .ndjson or .parquet table, or items."""
 
 
 def read_source(source: Source) -> Iterator[Item]:
@@ -22,6 +26,10 @@ def read_source(source: Source) -> Iterator[Item]:
 
     A folder gives one item for each image file in it and below. Its id is the path from the folder, with
     slashes; its ``category`` is the subfolder that holds it, as a path (``dresses/summer``).
+
+    The folder of a data set for research is known by its lists: DeepFashion (Category and Attribute, In-shop,
+    Consumer-to-shop) and Fashion-MNIST, whose pictures are unpacked into the cache once; see
+    `serupa.sources.datasets`.
 
     A table gives one item a row. The column ``image`` is required: paths that are not absolute start at the
     table. ``id`` is the path as written where the table has no such column; ``product_id`` is taken as it is;
@@ -52,7 +60,8 @@ def read_source(source: Source) -> Iterator[Item]:
         return _checked(source)
     path = Path(os.path.abspath(source))  # noqa: PTH100 -- a link stays what it is
     if _is_folder(path):
-        return read_folder(path)
+        dataset = _dataset(path)
+        return read_folder(path) if dataset is None else dataset.read(path)
     return TABLES[_table_kind(path)].read(path)
 
 
@@ -77,7 +86,8 @@ def count_source(source: Source) -> int | None:
         return len(source) if isinstance(source, Sized) else None
     path = Path(os.path.abspath(source))  # noqa: PTH100
     if _is_folder(path):
-        return sum(1 for _ in read_folder(path))
+        dataset = _dataset(path)
+        return sum(1 for _ in read_folder(path)) if dataset is None else dataset.count(path)
     return TABLES[_table_kind(path)].count(path)
 
 
@@ -90,6 +100,13 @@ def _is_folder(path: Path) -> bool:
     except OSError as error:
         raise SourceError(f"{shown(path)}: cannot be read ({error.strerror})") from None
     raise SourceError(f"{shown(path)}: no such file or folder")
+
+
+def _dataset(path: Path) -> Dataset | None:
+    from serupa.sources.datasets import DATASETS, detect
+
+    name = detect(path)
+    return None if name is None else DATASETS[name]
 
 
 def _table_kind(path: Path) -> str:

@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 EXACT_BELOW = 20_000
 """Catalogues smaller than this are scanned: exact, and a few milliseconds at 1,280 values."""
 
+# Chosen by bench/search.py; what each costs and gains stands in docs/performance.md.
+_LINKS = 16
+_BUILD_WIDTH = 128
+_SEARCH_WIDTH = 200
+_OVERSAMPLING = 2.0
+_SCAN_BELOW_KB = 10_000
+_NO_LIMIT_KB = 2**40
+
 _IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
 _FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long reopening replays
 
@@ -65,10 +73,12 @@ class EdgeStore:
         try:
             if not directory.exists():
                 self._create(directory, dimensions)
-            self._shard = qdrant_edge.EdgeShard.load(str(directory))
+            # the settings are those of this version, whichever made the files: an old store speeds up too
+            self._shard = qdrant_edge.EdgeShard.load(str(directory), self._config(dimensions))
         except Exception as error:
             raise CatalogError(f"{directory}: the store cannot be opened: {error}") from error
         self._indexes = set(self._shard.info().payload_schema)
+        self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
 
     def _create(self, directory: Path, dimensions: Mapping[str, int]) -> None:
         """Make the shard beside its place, then move it there: a crash leaves no half of one."""
@@ -84,14 +94,35 @@ class EdgeStore:
             "cosine": q.Distance.Cosine,
             "euclidean": q.Distance.Euclid,
             "manhattan": q.Distance.Manhattan,
-            "raw": q.Distance.Dot,
         }
-        largest = max(dimensions.values())
         return q.EdgeConfig(
-            vectors={name: q.EdgeVectorParams(size, distances[name]) for name, size in dimensions.items()},
-            hnsw_config=q.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10_000),
-            optimizers=q.EdgeOptimizersConfig(indexing_threshold=EXACT_BELOW * largest * 4 // 1024),
+            vectors={
+                name: self._kept_vector(size)
+                if name == "raw"
+                else self._indexed_vector(size, distances[name])
+                for name, size in dimensions.items()
+            },
+            hnsw_config=q.HnswIndexConfig(
+                m=_LINKS, ef_construct=_BUILD_WIDTH, full_scan_threshold=_SCAN_BELOW_KB
+            ),
+            optimizers=q.EdgeOptimizersConfig(
+                indexing_threshold=EXACT_BELOW * max(dimensions.values()) * 4 // 1024,
+                default_segment_number=1,
+                max_segment_size=_NO_LIMIT_KB,
+            ),
         )
+
+    def _indexed_vector(self, size: int, distance: Any) -> Any:
+        """Full precision on disk, read for the candidates alone; a byte a value in memory once indexed."""
+        q = self._engine
+        bytes_in_memory = q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
+        return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=bytes_in_memory)
+
+    def _kept_vector(self, size: int) -> Any:
+        q = self._engine
+        # raw values are read when something is worked out from them, and never searched: no graph (m=0)
+        no_index = q.HnswIndexConfig(m=0, ef_construct=_BUILD_WIDTH, full_scan_threshold=_SCAN_BELOW_KB)
+        return q.EdgeVectorParams(size, q.Distance.Dot, memory=q.Memory.Cold, hnsw_config=no_index)
 
     def upsert(self, points: Sequence[Point]) -> None:
         q = self._engine
@@ -169,12 +200,17 @@ class EdgeStore:
     ) -> list[list[Neighbor]]:
         q = self._engine
         keep = True if payload else ["id"]
+        params = q.SearchParams(
+            exact=exact,
+            hnsw_ef=max(_SEARCH_WIDTH, 2 * limit),
+            quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
+        )
         requests = [
             q.QueryRequest(
                 limit=limit,
                 query=q.Query.Nearest(np.ascontiguousarray(vector, np.float32), using=metric),
                 filter=self._filter(where, () if exclude is None else exclude[row]),
-                params=q.SearchParams(exact=exact),
+                params=params,
                 with_payload=keep,
             )
             for row, vector in enumerate(vectors)
@@ -226,7 +262,8 @@ class EdgeStore:
         self._unflushed = 0
 
     def indexed(self) -> int:
-        return self._shard.info().indexed_vectors_count
+        # the engine counts every vector of an indexed part, with those that are never searched
+        return self._shard.info().indexed_vectors_count * self._searched // self._named
 
     def close(self) -> None:
         with contextlib.suppress(AttributeError):

@@ -1,0 +1,139 @@
+"""``serupa evaluate``: how good a catalogue's search is."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serupa.cli.options import CatalogPath, Exact, Json, Wait
+from serupa.cli.printing import as_json, evaluation, message
+
+if TYPE_CHECKING:
+    from serupa.catalog import Catalog
+    from serupa.evaluation import Evaluation
+    from serupa.evaluation.comparison import Difference
+    from serupa.evaluation.protocol import Progress
+
+
+def evaluate(
+    catalog: CatalogPath,
+    label: Annotated[
+        str,
+        typer.Option(
+            help="Two items are relevant when this is the same: product_id or an attribute.",
+            show_default=False,
+        ),
+    ],
+    queries: Annotated[str, typer.Option(metavar="N|all", help="How many random items to ask with.")] = "all",
+    queries_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE", help="Ask with the photos of a folder or table instead.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed asks with other items.", min=0)] = 0,
+    k: Annotated[str, typer.Option("-k", help="The Ks of precision@K and so on.")] = "1,5,10",
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Some of the catalogue's metrics; all unless given.", show_default=False),
+    ] = None,
+    exact: Exact = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CATALOG|ENCODER",
+            help="Compare with another catalogue of the same items, or with another encoder.",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a page with table and figures.", show_default=False),
+    ] = None,
+    wait: Wait = 0.0,
+    json: Json = False,
+) -> None:
+    """Measure how well a catalogue's own search finds items of the same label.
+
+    Each query is left out of its own results. Every measure comes with a 95 % interval.
+    """
+    from serupa.catalog import Catalog
+    from serupa.cli.progress import steps
+    from serupa.evaluation.experiment import evaluate_catalog
+
+    settings: dict[str, Any] = {
+        "queries": _count(queries),
+        "queries_from": queries_from,
+        "ks": _numbers(k),
+        "metrics": metrics.split(",") if metrics else None,
+        "seed": seed,
+        "exact": exact,
+    }
+    with Catalog.open(catalog, wait_s=wait) as opened, steps() as progress:
+        settings["progress"] = progress
+        result = evaluate_catalog(opened, label, **settings)
+        page = None if report is None else _report(opened, result, report, progress)
+        differences = [] if compare is None else _compare(opened, result, compare, settings)
+    if page is not None:
+        message(f"The report: {page}")
+    if json:
+        compared = {"compared_with": compare, "differences": [one.to_dict() for one in differences]}
+        as_json(result.to_dict() | (compared if differences else {}))
+        return
+    evaluation(result)
+    if differences:
+        typer.echo(f"{compare}, compared with {catalog} on the same queries:")
+        for one in differences:
+            typer.echo(f"- {one}")
+
+
+def _report(opened: Catalog, result: Evaluation, directory: Path, progress: Progress) -> Path:
+    """Write the report, and keep it with the catalogue: the web application's page about quality shows it."""
+    from serupa.evaluation.experiment import embedded_items
+    from serupa.evaluation.report import write_report
+
+    page = write_report(
+        result,
+        directory,
+        gallery=embedded_items(opened, result.label),
+        items={item.id: item for item in opened.items()},
+        title=f"{opened.path.resolve().name}: search by {result.label}",
+        progress=progress,
+    )
+    kept = opened.path / "evaluation"
+    if kept.resolve() != directory.resolve():
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(directory, kept)
+    return page
+
+
+def _compare(opened: Catalog, result: Evaluation, other: str, settings: dict[str, Any]) -> list[Difference]:
+    from serupa.evaluation.comparison import compare
+    from serupa.evaluation.experiment import evaluate_catalog, other_catalog
+
+    products = {item.id: item.product_id for item in opened.items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="serupa-") as folder,
+        other_catalog(opened, other, Path(folder) / "catalog", settings["progress"]) as second,
+    ):
+        against = evaluate_catalog(second, result.label, **settings)
+    return compare(result, against, clusters=products)
+
+
+def _count(text: str) -> int | None:
+    if text == "all":
+        return None
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither a number above 0 nor all", param_hint="--queries")
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"{text!r}: write numbers above 0, such as 1,5,10", param_hint="-k")
+    return [int(part) for part in parts]

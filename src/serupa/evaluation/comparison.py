@@ -1,0 +1,211 @@
+"""Two set-ups on the same queries: by how much one is better, and how sure that is.
+
+The comparison is paired: what counts is each query's own difference, so a query that is hard for both cancels
+out. Queries that belong together (photos of one product) rise and fall together; given as clusters they are
+drawn together in the bootstrap [1]_, and the interval is as wide as the number of products, not of photos,
+allows.
+
+References
+----------
+.. [1] A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", Cambridge, 1997, section 3.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serupa.errors import CatalogError
+from serupa.evaluation import intervals
+from serupa.evaluation.protocol import Evaluation, title
+
+Values = Mapping[str, NDArray[np.float64]]
+"""The value of each query, ``(q,)``, by measure: ``"map"``, ``"precision@1"``, ...; NaN where it has none."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one set-up is than another, by one measure.
+
+    Parameters
+    ----------
+    measure : str
+        ``"map"``, ``"precision@1"``, ...
+    before, after : float
+        Means over the queries of the first set-up and the second.
+    difference, low, high : float
+        After minus before, and its 95 % interval.
+    p_value : float
+        Two-sided paired bootstrap test, not adjusted for the number of measures.
+    queries : int
+        How many queries both have a value for.
+    """
+
+    measure: str
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    queries: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the second set-up is shown to be better: the interval is above zero."""
+        return self.low > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the second set-up is shown to be worse: the interval is below zero."""
+        return self.high < 0
+
+    def __str__(self) -> str:
+        verdict = "better" if self.better else "worse" if self.worse else "no difference shown"
+        return (
+            f"{title(self.measure)} {self.before:.3f} to {self.after:.3f}, {self.difference:+.3f} "
+            f"({self.low:+.3f} to {self.high:+.3f}): {verdict}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the difference as plain data."""
+        return {
+            "measure": self.measure,
+            "before": self.before,
+            "after": self.after,
+            "difference": self.difference,
+            "ci95": [self.low, self.high],
+            "p_value": self.p_value,
+            "queries": self.queries,
+        }
+
+
+def compare(
+    before: Evaluation,
+    after: Evaluation,
+    *,
+    metrics: tuple[str, str] | None = None,
+    clusters: Mapping[str, Hashable] | None = None,
+) -> list[Difference]:
+    """Compare two evaluations on the queries that both have.
+
+    Parameters
+    ----------
+    before, after : Evaluation
+        Of two catalogues, encoders, resize modes or tunings, with the same label and the same ids.
+    metrics : (str, str), optional
+        The metric to take of each; the first of each unless given.
+    clusters : mapping of query id to hashable, optional
+        Queries with the same value are drawn together; each stands for itself unless given. None in it
+        stands for itself too.
+
+    Returns
+    -------
+    list of Difference
+        By mAP, then by each other measure that both have.
+
+    Raises
+    ------
+    CatalogError
+        If the labels differ, no query is in both, or a query has another label in the other.
+    """
+    if before.label != after.label:
+        raise CatalogError(
+            f"cannot compare: relevant is same {before.label} in one, {after.label} in the other"
+        )
+    row_after = {query: row for row, query in enumerate(after.query_ids)}
+    shared = [(row, row_after[query]) for row, query in enumerate(before.query_ids) if query in row_after]
+    if not shared:
+        raise CatalogError("cannot compare: the two have no query in common; are the ids the same?")
+    for a, b in shared:
+        if before.query_labels[a] != after.query_labels[b]:
+            raise CatalogError(
+                f"cannot compare: {before.query_ids[a]!r} has another {before.label} in the other"
+            )
+    rows_a, rows_b = (np.array(rows, np.int64) for rows in zip(*shared, strict=True))
+    first, second = metrics or (next(iter(before.metrics)), next(iter(after.metrics)))
+    values_a, values_b = before.metrics[first].values, after.metrics[second].values
+    keys = ["map", *(key for key in values_a if key in values_b and key != "map")]
+    groups = None if clusters is None else [clusters.get(before.query_ids[row]) for row in rows_a]
+    return paired_differences(
+        {key: values_a[key][rows_a] for key in keys},
+        {key: values_b[key][rows_b] for key in keys},
+        clusters=groups,
+        resamples=before.resamples,
+        seed=before.seed,
+    )
+
+
+def paired_differences(
+    before: Values,
+    after: Values,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    resamples: int = intervals.RESAMPLES,
+    seed: int = 0,
+) -> list[Difference]:
+    """Compare the values of the same queries before and after, measure by measure.
+
+    Parameters
+    ----------
+    before, after : mapping of str to (q,) arrays
+        The same measures, the same queries in the same order; a query without a value (NaN) in either is
+        passed over for that measure.
+    clusters : sequence of q hashables, optional
+        Queries with the same value are drawn together; each stands for itself unless given, as does None.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    list of Difference
+        One a measure, in the order of `before`.
+    """
+    return [
+        _difference(measure, values, after[measure], clusters, resamples=resamples, seed=seed)
+        for measure, values in before.items()
+    ]
+
+
+def _difference(
+    measure: str,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    clusters: Sequence[Hashable] | None,
+    *,
+    resamples: int,
+    seed: int,
+) -> Difference:
+    rows = np.flatnonzero(np.isfinite(before) & np.isfinite(after))
+    if not len(rows):
+        raise CatalogError(f"cannot compare by {title(measure)}: no query has a value in both")
+    change = after[rows] - before[rows]
+    member = _members(clusters, rows)
+    sums, sizes = np.bincount(member, weights=change), np.bincount(member)
+    drawn = intervals.bootstrap_means(np.column_stack([sums, sizes]), resamples=resamples, seed=seed)
+    resampled = drawn[:, 0] / drawn[:, 1]
+    low, high = intervals.percentile_interval(resampled[:, None])[:, 0]
+    mean = float(change.mean())
+    return Difference(
+        measure,
+        before=float(before[rows].mean()),
+        after=float(after[rows].mean()),
+        difference=mean,
+        low=float(low),
+        high=float(high),
+        p_value=intervals.difference_p_value(mean, resampled),
+        queries=len(rows),
+    )
+
+
+def _members(clusters: Sequence[Hashable] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the cluster of each of some queries."""
+    if clusters is None:
+        return np.arange(len(rows))
+    numbers: dict[Hashable, int] = {}
+    names = [("alone", row) if clusters[row] is None else ("with", clusters[row]) for row in rows.tolist()]
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)

@@ -1,0 +1,208 @@
+"""An experiment on a catalogue: what is measured is the catalogue's own search, as its users get it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serupa.errors import CatalogError, ImageError
+from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate
+from serupa.evaluation.ranking import Neighbors
+
+if TYPE_CHECKING:
+    from serupa.catalog import Catalog
+    from serupa.items import Item
+    from serupa.sources import Source
+
+_BATCH = 256  # queries between two words of progress
+
+
+class CatalogRanker:
+    """A catalogue's own search as a `serupa.evaluation.Ranker`.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        What is searched.
+    queries : EmbeddedItems, optional
+        Queries that are not items of the catalogue, with raw embeddings; without them, queries
+        are items, each left out of its own results.
+    exact : bool
+        Compare with every item, also where the catalogue has an approximate index.
+    """
+
+    def __init__(
+        self, catalog: Catalog, queries: EmbeddedItems | None = None, *, exact: bool = False
+    ) -> None:
+        self._catalog = catalog
+        self._exact = exact
+        self._embedding_of = dict(zip(queries.ids, queries.embeddings, strict=True)) if queries else None
+
+    def rank(self, queries: Sequence[str], metric: str, limit: int) -> Iterator[Neighbors]:
+        """Yield the nearest items of each query; see `serupa.evaluation.Ranker.rank`."""
+        if self._embedding_of is not None:
+            for query in queries:
+                found = self._catalog.search_embedding(
+                    self._embedding_of[query], limit, metric=metric, exact=self._exact
+                )
+                yield [(hit.item.id, hit.distance) for hit in found]
+            return
+        for start in range(0, len(queries), _BATCH):
+            batch = queries[start : start + _BATCH]
+            yield from self._catalog.rank(batch, limit, metric=metric, exact=self._exact)
+
+
+def evaluate_catalog(
+    catalog: Catalog,
+    label: str,
+    *,
+    queries: int | None = None,
+    queries_from: Source | None = None,
+    ks: Sequence[int] = (1, 5, 10),
+    metrics: Sequence[str] | None = None,
+    seed: int = 0,
+    exact: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure how well a catalogue's search finds items of the same label.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        What is searched.
+    label : str
+        ``product_id`` or an attribute: two items are relevant to one another when it is the same.
+    queries : int, optional
+        How many random items to query with; all unless given.
+    queries_from : source, optional
+        Photos to query with instead, with labels of the same name (consumer-to-shop).
+    ks, seed, progress
+        See `serupa.evaluation.evaluate`.
+    metrics : sequence of str, optional
+        Some of the catalogue's metrics; all of them unless given.
+    exact : bool
+        Measure exact search, also where the catalogue has an approximate index.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    CatalogError
+        If no two items share a label, or the catalogue has no such field or metric.
+    """
+    chosen = tuple(metrics or catalog.metrics)
+    gallery = embedded_items(catalog, label)
+    asked: int | EmbeddedItems | None = queries
+    ranker = CatalogRanker(catalog, exact=exact)
+    counts: dict[str, Any] = {}
+    if queries_from is not None:
+        items = _source_items(queries_from)
+        usable = _usable(items, label, gallery)
+        if queries is not None and 0 < queries < len(usable):
+            # Drawn before they are encoded, which takes the time; what that leaves aside is counted too.
+            unlabelled = sum(item.label(label) in (None, "") for item in items)
+            counts = {
+                "eligible": len(usable),
+                "unlabelled": unlabelled,
+                "skipped": len(items) - len(usable) - unlabelled,
+            }
+            rows = np.sort(np.random.default_rng(seed).choice(len(usable), queries, replace=False))
+            items = [usable[row] for row in rows.tolist()]
+        raw = _embedded(catalog, items, label, progress)
+        ranker = CatalogRanker(catalog, raw, exact=exact)
+        asked = replace(raw, embeddings=catalog.as_searched(raw.embeddings))
+    evaluation = evaluate(
+        gallery,
+        label=label,
+        metrics=chosen,
+        ranker=ranker,
+        queries=asked,
+        ks=ks,
+        seed=seed,
+        progress=progress,
+    )
+    return replace(evaluation, **counts)
+
+
+def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progress | None = None) -> Catalog:
+    """Open what a catalogue is to be compared with; the caller closes it.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The first set-up.
+    other : str
+        The directory of another catalogue of the same items; or an encoder, with which the first one's
+        photos are then indexed anew in ``directory``.
+    directory : Path
+        A new directory.
+    progress : callable, optional
+        Called with what is being done, how much is done, and of how much.
+    """
+    from serupa.catalog import Catalog
+
+    if Path(other).resolve() == catalog.path.resolve():
+        raise CatalogError(f"{other}: is the catalogue that it would be compared with")
+    if (Path(other) / "catalog.json").exists():
+        return Catalog.open(other)
+    total, tell = catalog.count(), progress or (lambda *_: None)
+    made = Catalog.create(directory, other, metrics=catalog.metrics)
+    try:
+        made.add(
+            list(catalog.items()),
+            progress=lambda report: tell(f"indexing with {made.card.name}", report.seen, total),
+        )
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
+    """Return a catalogue's items as arrays, with their labels and the vectors that its search compares.
+
+    Raises
+    ------
+    CatalogError
+        If no item has such a field.
+    """
+    if label not in ("product_id", "id") and label not in catalog.fields:
+        known = ", ".join(("product_id", *catalog.fields))
+        raise CatalogError(f"no item has a field {label!r} to evaluate by; there are {known}")
+    ids, embeddings = catalog.embeddings()
+    labels = {item.id: item.label(label) for item in catalog.items()}
+    return EmbeddedItems(ids, [labels[one] for one in ids], catalog.as_searched(embeddings))
+
+
+def _source_items(source: Source) -> list[Item]:
+    from serupa.sources import read_source
+
+    items = list(read_source(source))
+    if not items:
+        raise CatalogError("there are no queries: the source that they are to come from is empty")
+    return items
+
+
+def _usable(items: list[Item], label: str, gallery: EmbeddedItems) -> list[Item]:
+    """Return the items whose label the gallery has; `evaluate` refuses labels that are lists."""
+    known = {value for value in gallery.labels if isinstance(value, Hashable)} - {None, ""}
+    return [item for item in items if isinstance(item.label(label), Hashable) and item.label(label) in known]
+
+
+def _embedded(catalog: Catalog, items: list[Item], label: str, progress: Progress | None) -> EmbeddedItems:
+    rows: list[NDArray[np.float32]] = []
+    for number, item in enumerate(items, 1):
+        try:
+            rows.append(catalog.encoder.encode_photo(item.image))
+        except ImageError as error:
+            raise CatalogError(f"a query photo cannot be used: {error}") from error
+        if progress:
+            progress("encoding queries", number, len(items))
+    return EmbeddedItems([item.id for item in items], [item.label(label) for item in items], np.stack(rows))

@@ -1,0 +1,785 @@
+"""Figures of an evaluation: each function takes plain data and returns a Matplotlib figure.
+
+One style for all: ink on paper and one accent. Where classes need colours of their own, they are those of
+Okabe and Ito [1]_, which people with any colour vision can tell apart, and markers differ as well. Nothing
+here goes through pyplot, so no window system and no state of the caller's is touched.
+
+References
+----------
+.. [1] M. Okabe, K. Ito, "Color universal design: how to make figures and presentations that are friendly to
+   colorblind people", 2008.
+.. [2] L. van der Maaten, G. Hinton, "Visualizing data using t-SNE", JMLR 9, 2008.
+.. [3] J. A. Hanley, B. J. McNeil, "The meaning and use of the area under a ROC curve", Radiology 143, 1982.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import textwrap
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps
+
+from serupa.errors import MissingExtraError
+from serupa.evaluation.protocol import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INK, SOFT, LINE, TINT, PAPER, ACCENT = "#191816", "#5f5b55", "#d9d6d1", "#efedea", "#ffffff", "#bf3417"
+OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", INK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MAP_ITEMS = 1_000
+"""How many items a map shows, as in the paper."""
+
+_WIDTH = 7.2  # inches: the text width of a journal page
+_HEADING = 11.0
+_TEXT = 8.5
+_SMALL = 7.0
+_DPI = 200
+_FONTS = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
+_OTHER_SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Thai", "Noto Sans Arabic")
+_LINES = (
+    {"color": ACCENT, "marker": "o", "linestyle": "-"},
+    {"color": INK, "marker": "s", "linestyle": (0, (5, 2))},
+    {"color": SOFT, "marker": "^", "linestyle": (0, (1.5, 1.5))},
+)
+_UNBALANCED = 50  # times larger than the smallest class: too much for a linear axis
+_ROUND = (1, 2, 2.5, 5, 10)
+_SINGLE_BARS = 60  # more classes than this are drawn as one outline
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A photo in a row of results.
+
+    Parameters
+    ----------
+    name, label : str
+        What stands under it: the item's name, and its class (empty where the name says it).
+    photo : bytes, optional
+        A small image file; an empty frame without.
+    similarity : float, optional
+        None for the query.
+    relevant : bool, optional
+        None for the query.
+    """
+
+    name: str
+    label: str = ""
+    photo: bytes | None = None
+    similarity: float | None = None
+    relevant: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query and its first results; `note` is what is said of them, such as the average precision."""
+
+    query: Shown
+    hits: Sequence[Shown]
+    note: str = ""
+
+
+def _styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run with the style of the house, and say what to install where Matplotlib is missing."""
+
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            import matplotlib as mpl
+        except ImportError as error:
+            raise MissingExtraError("the report", "report") from error
+        with mpl.rc_context(_style()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a script that no font here has
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@functools.cache
+def _style() -> Any:  # Matplotlib's own type for this lists 350 names
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    first = [name for name in _FONTS if name in installed][:1]
+    others = [name for name in _OTHER_SCRIPTS if name in installed]
+    return {
+        "font.family": [*first, "DejaVu Sans", *others, "sans-serif"],
+        "font.size": _TEXT,
+        "text.color": INK,
+        "text.parse_math": False,  # a class may be called "$5 tee"
+        "text.usetex": False,
+        "axes.facecolor": PAPER,
+        "axes.edgecolor": LINE,
+        "axes.linewidth": 0.8,
+        "axes.labelcolor": SOFT,
+        "axes.labelsize": _TEXT,
+        "axes.titlesize": _TEXT,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "axes.grid.axis": "y",
+        "axes.unicode_minus": True,
+        "grid.color": LINE,
+        "grid.linewidth": 0.6,
+        "xtick.color": LINE,
+        "ytick.color": LINE,
+        "xtick.labelcolor": SOFT,
+        "ytick.labelcolor": SOFT,
+        "xtick.labelsize": _TEXT - 0.5,
+        "ytick.labelsize": _TEXT - 0.5,
+        "ytick.major.size": 0,
+        "xtick.minor.size": 0,
+        "ytick.minor.size": 0,
+        "figure.facecolor": PAPER,
+        "figure.dpi": 100,
+        "savefig.dpi": _DPI,
+        "savefig.bbox": None,
+        "legend.frameon": False,
+        "legend.fontsize": _TEXT - 0.5,
+        "lines.linewidth": 1.4,
+        "lines.markersize": 5,
+        "hatch.linewidth": 0.6,
+        "svg.fonttype": "none",  # text stays text: it can be searched, read aloud, and is small
+        "svg.hashsalt": "serupa",  # the same figure is the same file
+    }
+
+
+@_styled
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG, 200 dots an inch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    out = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(out, format="png", metadata={"Software": "Serupa"}, dpi=_DPI)
+    return out.getvalue()
+
+
+@_styled
+def to_svg(figure: Figure) -> str:
+    """Return a figure as an SVG document; its texts are texts."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)
+    out = io.StringIO()
+    figure.savefig(
+        out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}, dpi=_DPI
+    )
+    return out.getvalue()
+
+
+@_styled
+def images_per_class(counts: Sequence[int], *, label: str) -> Figure:
+    """Draw how many images each class has, from the largest to the smallest.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Images of each class, in any order; at least one, each at least 1.
+    label : str
+        What the classes are: ``"category"``.
+
+    Returns
+    -------
+    Figure
+        A bar a class, or one outline where there are many; logarithmic where classes are very unequal.
+    """
+    sizes = np.sort(np.asarray(counts, np.int64))[::-1]
+    figure = _page(
+        2.9,
+        "Images per class",
+        f"{_classes(len(sizes), label)}, {sizes.sum():,} images. Largest {sizes[0]:,}, "
+        f"median {_plain(float(np.median(sizes)))}, smallest {sizes[-1]:,}.",
+    )
+    axes = figure.add_subplot()
+    ranks = np.arange(1, len(sizes) + 1)
+    logarithmic = sizes[0] > _UNBALANCED * sizes[-1]
+    floor = 0.8 if logarithmic else 0
+    if len(sizes) <= _SINGLE_BARS:
+        axes.bar(ranks, sizes - floor, bottom=floor, width=0.72, color=INK)
+    else:
+        edges = np.arange(len(sizes) + 1) + 0.5
+        axes.stairs(sizes, edges, baseline=floor, fill=True, color=TINT)
+        axes.stairs(sizes, edges, baseline=floor, color=INK, linewidth=1.2)
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.set_ylim(floor, sizes[0] * (1.3 if logarithmic else 1.06))
+    axes.set_xlim(0.4, len(sizes) + 0.6)
+    axes.set_xlabel("Class, by size (1 = largest)")
+    axes.set_ylabel("Images, logarithmic" if logarithmic else "Images")
+    _whole_numbers(axes.yaxis, logarithmic)
+    _ranks(axes, len(sizes))
+    return figure
+
+
+@_styled
+def largest_classes(counts: Mapping[str, int], *, label: str, most: int = 20) -> Figure:
+    """Draw the largest classes by name.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Images of each class; at least one class.
+    label : str
+        What the classes are.
+    most : int
+        How many to show.
+    """
+    order = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:most]
+    total, shown = sum(counts.values()), sum(count for _, count in order)
+    few = len(order) == len(counts)
+    title = (
+        f"Images of each {label}" if few else f"The {len(order)} largest of {_classes(len(counts), label)}"
+    )
+    part = "" if few else f", which hold {shown / total:.0%} of all {total:,} images"
+    figure = _page(0.95 + 0.2 * len(order), title, f"Images per class{part}.")
+    axes = figure.add_subplot()
+    rows = np.arange(len(order))
+    sizes = np.array([count for _, count in order])
+    axes.barh(rows, sizes, height=0.66, color=INK)
+    for row, size in zip(rows, sizes, strict=True):
+        axes.annotate(
+            f"{size:,}",
+            (size, row),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=SOFT,
+            fontsize=_TEXT - 0.5,
+        )
+    axes.set_yticks(rows, [shorten(name, 40) for name, _ in order], color=INK)
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlim(0, sizes.max() * 1.1)
+    axes.grid(visible=False)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return figure
+
+
+@_styled
+def curves(estimates: Mapping[str, Mapping[str, Estimate]], ks: Sequence[int], *, queries: int) -> Figure:
+    """Draw precision and recall at each K, one line a metric, with 95 % intervals.
+
+    Parameters
+    ----------
+    estimates : mapping of metric to mapping of measure to Estimate
+        ``{"cosine": {"precision@1": Estimate(...), "recall@1": ...}}``.
+    ks : sequence of int
+        The Ks, ascending.
+    queries : int
+        How many queries the means are over.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    subtitle = (
+        f"Mean over {queries:,} queries; bars are 95 % bootstrap intervals. Each axis has its own scale."
+    )
+    figure = _page(3.3, "Precision and recall of the first K results", subtitle, legend=True)
+    panels = figure.subplots(1, 2)
+    for axes, measure in zip(panels, ("precision", "recall"), strict=True):
+        top = 0.0
+        for number, (metric, found) in enumerate(estimates.items()):
+            at = [found[f"{measure}@{k}"] for k in ks]
+            means = np.array([one.mean for one in at])
+            low, high = (np.array([getattr(one, side) for one in at]) for side in ("low", "high"))
+            # side by side, so that no interval hides another, whatever the axis
+            aside = 5.0 * (number - (len(estimates) - 1) / 2) / 72
+            axes.errorbar(
+                ks,
+                means,
+                yerr=[np.maximum(means - low, 0), np.maximum(high - means, 0)],
+                label=metric,
+                transform=axes.transData + ScaledTranslation(aside, 0, figure.dpi_scale_trans),
+                elinewidth=0.9,
+                capsize=2,
+                **_LINES[number % len(_LINES)],
+            )
+            top = max(top, float(high.max()))
+        axes.set_ylim(0, min(1.02, top * 1.1) if top > 0 else 1.0)
+        axes.set_title(f"{measure.capitalize()}@K", color=INK)
+        axes.set_xlabel("K, number of results")
+        _k_axis(axes, ks)
+    panels[0].set_ylabel("Share, 0 to 1")
+    _legend_above(figure, panels[0], subtitle)
+    return figure
+
+
+@_styled
+def similarities(
+    relevant: Mapping[str, ArrayLike], irrelevant: Mapping[str, ArrayLike], *, label: str
+) -> Figure:
+    """Draw how alike relevant and irrelevant pairs are, a panel a metric.
+
+    Parameters
+    ----------
+    relevant, irrelevant : mapping of metric to (p,) array of float
+        Similarities of sampled pairs of the same class, and of different classes; not empty.
+    label : str
+        What makes a pair relevant.
+
+    Notes
+    -----
+    The number over each panel is the probability that a relevant pair is more alike than an irrelevant one
+    [3]_, ties counting half: 1 where the two are apart, 0.5 where similarity says nothing.
+    """
+    first = next(iter(relevant))
+    subtitle = (
+        f"{np.size(relevant[first]):,} pairs of the same {label}, {np.size(irrelevant[first]):,} of "
+        "different ones. Percentage: how often a pair of the same is more alike than one of different ones."
+    )
+    figure = _page(3.2, "Similarity of pairs (1 = the same)", subtitle, legend=True)
+    panels = np.atleast_1d(figure.subplots(1, len(relevant)))
+    for axes, metric in zip(panels, relevant, strict=True):
+        same = np.asarray(relevant[metric], np.float64)
+        other = np.asarray(irrelevant[metric], np.float64)
+        # 1 / (1 + distance) crowds near 0, where all but the doubles are; a cosine does not
+        logarithmic = metric != "cosine" and min(same.min(), other.min()) > 0
+        bins = _bins(same, other, logarithmic=logarithmic)
+        for values, name, look in (
+            (same, f"same {label}", {"color": ACCENT, "hatch": "", "linestyle": "-"}),
+            (other, f"different {label}", {"color": SOFT, "hatch": "/////", "linestyle": (0, (4, 1.5))}),
+        ):
+            shares = np.histogram(values, bins)[0] / len(values) * 100
+            axes.stairs(
+                shares,
+                bins,
+                fill=True,
+                facecolor="none" if look["hatch"] else look["color"],
+                edgecolor=LINE if look["hatch"] else "none",
+                hatch=look["hatch"] or None,
+                alpha=1 if look["hatch"] else 0.22,
+                linewidth=0,
+            )
+            axes.stairs(
+                shares, bins, color=look["color"], linestyle=look["linestyle"], linewidth=1.3, label=name
+            )
+        axes.set_title(f"{metric}: {ordered_share(same, other):.1%}", color=INK)
+        axes.set_xlabel("Similarity, logarithmic" if logarithmic else "Similarity")
+        axes.set_ylim(0)
+        axes.set_xlim(bins[0], bins[-1])
+        _similarity_axis(axes, logarithmic=logarithmic)
+        axes.locator_params(axis="y", nbins=5)
+    panels[0].set_ylabel("Share of pairs in a bar, %")
+    _legend_above(figure, panels[0], subtitle)
+    return figure
+
+
+@_styled
+def item_map(
+    points: ArrayLike, labels: Sequence[Hashable], *, label: str, total: int | None = None
+) -> Figure:
+    """Draw items as a map, coloured by the largest classes.
+
+    Parameters
+    ----------
+    points : (n, 2) array of float
+        From `map_points`; at least one.
+    labels : sequence of n values
+        The class of each; None or an empty text where it has none.
+    label : str
+        What the classes are.
+    total : int, optional
+        How many items there are, where only some are shown.
+    """
+    where = np.asarray(points, np.float64)
+    names = ["" if value is None else str(value) for value in labels]
+    counted = Counter(name for name in names if name)
+    order = sorted(counted, key=lambda name: (-counted[name], name))
+    coloured = order if len(order) <= len(OKABE_ITO) else order[: len(OKABE_ITO)]
+    sample = "" if total in (None, len(names)) else f"{len(names):,} of {total:,} items, drawn at random. "
+    figure = _page(
+        4.7,
+        "Map of the items (t-SNE)",
+        f"{sample}Near on the map = near in the space that is searched; long distances, directions and "
+        "sizes of groups mean nothing, so the axes have no units.",
+    )
+    axes = figure.add_subplot()
+    rest = np.array([name not in coloured for name in names], bool)
+    size = 26 if len(names) <= 400 else 15
+    if rest.any():
+        others = len(counted) - len(coloured)
+        text = " and ".join(
+            part
+            for part in (
+                f"{others:,} other classes" if others > 1 else "another class" if others else "",
+                f"without {label}" if "" in names else "",
+            )
+            if part
+        )
+        axes.scatter(where[rest, 0], where[rest, 1], s=size * 0.45, color="#b9b5ae", linewidths=0, label=text)
+    for name, color, marker in zip(coloured, OKABE_ITO, MARKERS, strict=False):
+        mine = np.array([one == name for one in names], bool)
+        axes.scatter(
+            where[mine, 0],
+            where[mine, 1],
+            s=size * (1.5 if marker == "*" else 1),
+            color=color,
+            marker=marker,
+            edgecolors=INK,
+            linewidths=0.35,
+            label=shorten(name, 26),
+        )
+    handles, texts = axes.get_legend_handles_labels()
+    if rest.any():
+        handles, texts = handles[1:] + handles[:1], texts[1:] + texts[:1]
+    legend = axes.legend(
+        handles,
+        texts,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        title=label,
+        alignment="left",
+        handletextpad=0.3,
+        labelspacing=0.7,
+        borderaxespad=0,
+    )
+    legend.get_title().set(color=SOFT, fontsize=_TEXT - 0.5)
+    axes.grid(visible=False)
+    axes.set(xticks=[], yticks=[])
+    for side in axes.spines.values():
+        side.set_visible(True)
+    axes.margins(0.04)
+    return figure
+
+
+def map_points(embeddings: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float64]:
+    """Lay items out on a plane by t-SNE [2]_, so that those that are alike come near one another.
+
+    Parameters
+    ----------
+    embeddings : (n, d) array of float
+        Not normalised; their directions are compared, as cosine does.
+    seed : int
+        The same seed gives the same map.
+
+    Returns
+    -------
+    (n, 2) array of float64
+
+    Raises
+    ------
+    MissingExtraError
+        If scikit-learn is not installed.
+    """
+    try:
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
+    except ImportError as error:
+        raise MissingExtraError("the report", "report") from error
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    unit = np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0)
+    start = _plane(unit.astype(np.float64), seed)
+    if len(unit) < 5:
+        return start
+    perplexity = min(30.0, (len(unit) - 1) / 3)
+    model = TSNE(2, perplexity=perplexity, init=(start * 1e-4).astype(np.float32), random_state=seed)
+    # Its threads wait for one another; on a busy machine that took ten times as long.
+    with threadpool_limits(1, "openmp"):
+        return np.asarray(model.fit_transform(unit), np.float64)
+
+
+@_styled
+def example_queries(
+    examples: Sequence[Example], *, title: str, metric: str, label: str, detail: str = ""
+) -> Figure:
+    """Draw queries with their first results: photos, names, scores, and which are relevant.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        A row each, with at most five results.
+    title : str
+        What these queries are.
+    metric : str
+        What the scores are of.
+    label : str
+        What makes a result relevant.
+    detail : str
+        One more sentence.
+    """
+    columns = 1 + max((len(example.hits) for example in examples), default=1)
+    cell, gap = 1.06, 0.115
+    tall, caption = cell * 1.25, 0.62
+    subtitle = f"Score: {metric} similarity. Framed and ticked: the same {label} as the query. {detail}"
+    height = _head_inches(subtitle) + len(examples) * (tall + caption + 0.1)
+    figure = _page(height, title, subtitle, layout=False)
+    top = height - _head_inches(subtitle)
+    for row, example in enumerate(examples):
+        bottom = top - row * (tall + caption + 0.1) - tall
+        for column, shown in enumerate([example.query, *example.hits]):
+            left = 0.06 + column * (cell + gap) + (0.1 if column else 0)
+            box = (left / _WIDTH, bottom / height, cell / _WIDTH, tall / height)
+            first = example.note if column == 0 else _score(shown)
+            _photo(figure, box, shown, first, query=column == 0)
+        if columns > 1:
+            x = (0.06 + cell + gap / 2 + 0.05) / _WIDTH
+            _rule(figure, x, (bottom - caption + 0.1) / height, (bottom + tall) / height)
+    return figure
+
+
+def ordered_share(larger: ArrayLike, smaller: ArrayLike) -> float:
+    """Return how often a value of the first array is above one of the second; equal ones count half [3]_.
+
+    Parameters
+    ----------
+    larger, smaller : (n,) and (m,) arrays of float
+        Not empty.
+
+    Examples
+    --------
+    >>> ordered_share([0.9, 0.5], [0.1, 0.5])
+    0.875
+    """
+    first, second = np.asarray(larger, np.float64), np.sort(np.asarray(smaller, np.float64))
+    below = np.searchsorted(second, first, side="left")
+    upto = np.searchsorted(second, first, side="right")
+    return float((below + upto).mean() / 2 / len(second))
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text on one line of at most `most` narrow letters; its middle gives way, not its ends.
+
+    Examples
+    --------
+    >>> shorten("Sheer Pleated-Front Blouse", 20)
+    'Sheer Plea…nt Blouse'
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("_", " ")
+    if _width(line) <= most:
+        return line
+    head, tail = "", ""
+    room = most - 1
+    front, back = 0, len(line) - 1
+    while front <= back:
+        at_front = _width(head) <= _width(tail)
+        letter = line[front] if at_front else line[back]
+        if _width(head + tail + letter) > room:
+            break
+        if at_front:
+            head, front = head + letter, front + 1
+        else:
+            tail, back = letter + tail, back - 1
+    return f"{head.rstrip()}…{tail.lstrip()}"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _page(height: float, title: str, subtitle: str, *, layout: bool = True, legend: bool = False) -> Figure:
+    """Return an empty figure of `height` inches; what is drawn is laid out in the room under its title."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height))
+    head = _head_inches(subtitle) + 0.24 * legend
+    if layout:
+        figure.set_layout_engine(
+            "constrained", rect=(0.005, 0.005, 0.99, 1 - head / height - 0.005), w_pad=0.05, h_pad=0.03
+        )
+    x = 0.06 / _WIDTH
+    figure.text(x, 1 - 0.08 / height, title, fontsize=_HEADING, fontweight="bold", va="top")
+    figure.text(
+        x, 1 - 0.31 / height, _wrapped(subtitle), fontsize=_TEXT, color=SOFT, va="top", linespacing=1.35
+    )
+    return figure
+
+
+def _wrapped(text: str) -> str:
+    lines = -(-len(text) // 104)
+    return "\n".join(textwrap.wrap(text, 104 if lines < 2 else min(104, len(text) // lines + 8)))
+
+
+def _head_inches(subtitle: str) -> float:
+    return 0.36 + 0.17 * len(_wrapped(subtitle).splitlines())
+
+
+def _legend_above(figure: Figure, axes: Axes, subtitle: str) -> None:
+    """Put a legend in one row between the title and the panels, where `_page` left room for it."""
+    handles, texts = axes.get_legend_handles_labels()
+    width, height = figure.get_size_inches()
+    legend = figure.legend(
+        handles,
+        texts,
+        loc="upper left",
+        bbox_to_anchor=(0.02 / width, 1 - (_head_inches(subtitle) - 0.02) / height),
+        ncols=len(texts),
+        columnspacing=2,
+        handlelength=2.8,
+        borderaxespad=0,
+    )
+    legend.set_in_layout(False)
+
+
+def _k_axis(axes: Axes, ks: Sequence[int]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    if ks[-1] > 20 * ks[0]:
+        axes.set_xscale("log")
+        axes.set_xlim(ks[0] / 1.4, ks[-1] * 1.4)
+    else:
+        pad = max((ks[-1] - ks[0]) * 0.08, 0.5)
+        axes.set_xlim(ks[0] - pad, ks[-1] + pad)
+    axes.xaxis.set_major_locator(FixedLocator(_apart(ks, logarithmic=ks[-1] > 20 * ks[0])))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:,.0f}"))
+
+
+def _apart(ks: Sequence[int], *, logarithmic: bool) -> list[int]:
+    """Leave out the Ks whose numbers would run into one another; the first and the last stay."""
+    place = [float(np.log(k)) if logarithmic else float(k) for k in ks]
+    least = 0.07 * (place[-1] - place[0])
+    kept: list[int] = []
+    for i in range(len(ks)):
+        near_last = i < len(ks) - 1 and place[-1] - place[i] < least
+        near_kept = bool(kept) and place[i] - place[kept[-1]] < least
+        if not (near_last or near_kept):
+            kept.append(i)
+    return [ks[i] for i in kept]
+
+
+def _whole_numbers(axis: Any, logarithmic: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    axis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(5, steps=_ROUND, integer=True)
+    )
+    low, high = axis.get_view_interval()
+    if logarithmic and high > 300 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _ranks(axes: Axes, classes: int) -> None:
+    """Mark the first rank, the last, and round ones between."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    if classes <= 12:
+        ticks = list(range(1, classes + 1))
+    else:
+        steps = MaxNLocator(6, steps=_ROUND, integer=True).tick_values(0, classes)
+        room = classes * 0.06
+        ticks = [1, *(int(step) for step in steps if 1 + room < step < classes - room), classes]
+    axes.set_xticks(ticks)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _bins(same: NDArray[np.float64], other: NDArray[np.float64], *, logarithmic: bool) -> NDArray[np.float64]:
+    """Edges of bars over nearly all values: a few doubles (1 / (1 + 0) = 1) must not squeeze the rest."""
+    ends = np.concatenate([np.quantile(values, [0.002, 0.998]) for values in (same, other)])
+    first, last = float(ends.min()), float(ends.max())
+    if last - first < 1e-9 * max(1.0, abs(last)):
+        first, last = (first / 2, last * 2) if logarithmic else (first - 0.5, last + 0.5)
+    number = int(np.clip(2 * min(len(same), len(other)) ** 0.4, 12, 60))
+    return np.geomspace(first, last, number + 1) if logarithmic else np.linspace(first, last, number + 1)
+
+
+def _similarity_axis(axes: Axes, *, logarithmic: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if not logarithmic:
+        axes.locator_params(axis="x", nbins=4)
+        return
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = np.log10(high / low)
+    # a narrow range takes as many numbers a decade as fit, a wide one its round powers alone
+    subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs if decades > 0.5 else tuple(np.arange(1.0, 10.0))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _plane(unit: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """First two principal components, of spread 1, and a little noise that tells doubles apart."""
+    points = np.random.default_rng(seed).normal(scale=1e-3, size=(len(unit), 2))
+    centred = unit - unit.mean(axis=0)
+    if len(unit) > 1 and np.abs(centred).max() > 1e-12:
+        left, values, _ = np.linalg.svd(centred, full_matrices=False)
+        kept = min(2, len(values))
+        points[:, :kept] += left[:, :kept] * values[:kept] / max(float((left[:, 0] * values[0]).std()), 1e-12)
+    return points
+
+
+def _photo(
+    figure: Figure, box: tuple[float, float, float, float], shown: Shown, first: str, *, query: bool
+) -> None:
+    axes = figure.add_axes(box)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    if shown.photo is None:
+        axes.set_facecolor(TINT)
+        axes.text(0.5, 0.5, "no photo", ha="center", va="center", color=SOFT, transform=axes.transAxes)
+    else:
+        picture = Image.open(io.BytesIO(shown.photo)).convert("RGB")
+        axes.imshow(ImageOps.pad(picture, (240, 300), color=PAPER), aspect="auto")
+    frame = {"edgecolor": LINE, "linewidth": 0.8}
+    if query:
+        frame = {"edgecolor": INK, "linewidth": 1.2}
+    elif shown.relevant:
+        frame = {"edgecolor": ACCENT, "linewidth": 2.4}
+    for side in axes.spines.values():
+        side.set(visible=True, **frame)
+    name = shorten(shown.name, 200)
+    letters = max(1, 20 * len(name) // max(1, _width(name)))
+    lines = textwrap.wrap(name, letters, break_on_hyphens=False)
+    if len(lines) > 2:
+        lines = [lines[0], shorten(" ".join(lines[1:]), 20)]
+    texts = [(first, ACCENT if shown.relevant else INK, "bold" if shown.relevant or query else "normal")]
+    texts += [(line, SOFT, "normal") for line in lines]
+    if shown.label:
+        texts.append((shorten(shown.label, 21), SOFT, "normal"))
+    for number, (text, color, weight) in enumerate(texts):
+        axes.annotate(
+            text,
+            (0, 0),
+            xycoords="axes fraction",
+            xytext=(0, -5 - 9.5 * number),
+            textcoords="offset points",
+            va="top",
+            fontsize=_SMALL,
+            color=color,
+            fontweight=weight,
+            fontstyle="italic" if number and text == shorten(shown.label, 21) else "normal",
+        )
+
+
+def _rule(figure: Figure, x: float, low: float, high: float) -> None:
+    from matplotlib.lines import Line2D
+
+    figure.add_artist(Line2D([x, x], [low, high], color=LINE, linewidth=0.8))
+
+
+def score(similarity: float) -> str:
+    """Return a similarity as people read it: four decimals, or three digits where it is small."""
+    return f"{similarity:.4f}" if abs(similarity) >= 0.01 or similarity == 0 else f"{similarity:#.3g}"
+
+
+def _score(shown: Shown) -> str:
+    text = "" if shown.similarity is None else score(shown.similarity)
+    return text if shown.relevant is None else f"{text}  {'✓ relevant' if shown.relevant else '× not'}"
+
+
+def _classes(count: int, label: str) -> str:
+    return f"{count:,} {'class' if count == 1 else 'classes'} ({label})"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.1f}".removesuffix(".0")
