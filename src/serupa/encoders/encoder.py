@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 DEFAULT = "efficientnet-lite0"
 
-_OUR_PORTS = OnnxPorts("pixels", "NHWC", "embedding", "feature_map")
+OUR_PORTS = OnnxPorts("pixels", "NHWC", "embedding", "feature_map")
+"""Of the graphs that are built from a state dict."""
+
 # On a processor, small pieces stay in its caches: 8 photos at once are 1.1 times as fast as 32
 _CPU_CHUNK = 8
 _CHUNK = 32
@@ -97,7 +99,7 @@ class Encoder:
         self.card = card
         self.weights_sha256 = weights_sha256
         self._session = session
-        self._ports = card.onnx or _OUR_PORTS
+        self._ports = card.onnx or OUR_PORTS
         self._input_type, self._chunk = _check_input(card, self._ports, session)
         _check_outputs(card, self._ports, session)
         # pixels / 255 - mean, over std, as one multiplication and one addition
@@ -226,7 +228,7 @@ class Encoder:
     ) -> NDArray[np.float32]:
         """Run one piece; ``shape`` is compared as far as both it and the result go."""
         try:
-            (values,) = self._session.run([output], {self._ports.input: self._model_input(pixels)})
+            (values,) = self._session.run([output], self.model_inputs(pixels))
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise EncoderError(f"{self.name} failed on {len(pixels)} photos ({reason:.200})") from error
@@ -239,13 +241,14 @@ class Encoder:
             )
         return result
 
-    def _model_input(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def model_inputs(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Return what the model itself is given for pixels (n, s, s, 3): a calibrator needs it."""
         values: NDArray[Any] = pixels
         if self._input_type != np.uint8:
             values = (pixels * self._scale + self._shift).astype(self._input_type, copy=False)
         if self._ports.layout == "NCHW":
             values = values.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(values)
+        return {self._ports.input: np.ascontiguousarray(values)}
 
 
 def _check_input(card: Card, ports: OnnxPorts, session: ort.InferenceSession) -> tuple[Any, int]:

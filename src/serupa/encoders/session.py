@@ -25,6 +25,9 @@ _BUILDERS = {"efficientnet-lite0": "efficientnet", "resnet50": "resnet"}
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
 
+NEEDS = "serupa.needs"
+"""Key of a model's metadata that names what its processor must have: only ``vnni`` so far."""
+
 
 def open_session(
     card: Card, weights: Weights, *, threads: int | None = None, providers: Sequence[str] | None = None
@@ -53,11 +56,28 @@ def open_session(
     options = session_options(available_cpus() if threads is None else threads)
     if card.architecture == "onnx":
         _refuse_external_data(weights)
-        return _start(weights.path, options, chosen, weights.path)
+        session = _start(weights.path, options, chosen, weights.path)
+        _refuse_processor(session, weights.path)
+        return session
     key = _graph_key(card, weights)
     if chosen != [_CPU]:
         return _start(_graph(card, weights, key), options, chosen, weights.path)
     return _open_optimized(card, weights, key, options)
+
+
+def model_file(card: Card, weights: Weights) -> bytes:
+    """Return the ONNX model of an encoder, whether it is one already or built from a state dict.
+
+    Raises
+    ------
+    EncoderError, WeightsError
+        As `open_session`.
+    """
+    if card.architecture == "onnx":
+        _refuse_external_data(weights)
+        return weights.path.read_bytes()
+    graph = _graph(card, weights, _graph_key(card, weights))
+    return graph.read_bytes() if isinstance(graph, Path) else graph
 
 
 def available_cpus() -> int:
@@ -183,6 +203,22 @@ def _graph_key(card: Card, weights: Weights) -> str:
 
 def _digest(values: list[Any]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
+def has_vnni() -> bool:
+    """Tell whether products of 8-bit integers are summed without overflow: VNNI, or any ARM."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True
+    return any("avx512_vnni" in line or "avx_vnni" in line for line in _cpu_identity())
+
+
+def _refuse_processor(session: ort.InferenceSession, model: Path) -> None:
+    needed = session.get_modelmeta().custom_metadata_map.get(NEEDS)
+    if needed == "vnni" and not has_vnni():
+        raise EncoderError(
+            f"{model}: was quantised for processors with VNNI instructions, and would be wrong on this one: "
+            "quantise it here (serupa encoders quantize), or use the encoder that it was made from"
+        )
 
 
 def _cpu_identity() -> list[str]:
