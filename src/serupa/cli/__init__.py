@@ -6,7 +6,20 @@ import sys
 
 import typer
 
-from serupa.cli import doctor, encoders, index, info, remove, sample, search
+from serupa.cli import (
+    doctor,
+    encoders,
+    evaluate,
+    explain,
+    export,
+    index,
+    info,
+    remove,
+    reproduce,
+    sample,
+    search,
+    serve,
+)
 from serupa.errors import SerupaError
 
 app = typer.Typer(
@@ -14,6 +27,7 @@ app = typer.Typer(
     help="Visual search for fashion: photo in, look-alikes out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help drawn by Rich takes longer to load than all the rest of `serupa --help`
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("sample")(sample.sample)
@@ -22,7 +36,12 @@ app.command("search")(search.search)
 app.command("similar")(search.similar)
 app.command("remove")(remove.remove)
 app.command("info")(info.info)
+app.command("explain")(explain.explain)
+app.command("serve")(serve.serve)
 app.add_typer(encoders.app, name="encoders")
+app.command("evaluate")(evaluate.evaluate)
+app.command("reproduce")(reproduce.reproduce)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,0 +1,73 @@
+"""``serupa serve``: the page and the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serupa.cli.options import CatalogPath, Wait
+from serupa.cli.printing import message
+
+
+def serve(
+    catalog: CatalogPath,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at; 127.0.0.1 is this machine alone.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="8000 unless given; 0 takes a free one.")] = None,
+    workers: Annotated[int, typer.Option(help="An embedded catalogue is held by one process: 1.", min=1)] = 1,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            help="The key for adding and removing items, off without one. Other users of the machine can see "
+            "flags: better SERUPA_API_KEY, or the file.",
+            show_default=False,
+        ),
+    ] = None,
+    read_key: Annotated[
+        str | None,
+        typer.Option(help="The key for reading, free without one; or SERUPA_READ_KEY.", show_default=False),
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="A site whose pages may call the API. May be repeated.", show_default=False),
+    ] = None,
+    limit_mb: Annotated[float | None, typer.Option(help="Largest request: 20 MB unless given.")] = None,
+    queue: Annotated[
+        int | None, typer.Option(help="Photos that may wait for the encoder: 64 unless given.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that a request may take: 30 unless given.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Requests per minute that one key or address may make: no limit unless given."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file with any of these settings; flags outweigh it.", show_default=False),
+    ] = None,
+    wait: Wait = 0.0,
+) -> None:
+    """Serve the search page and the REST API, until Ctrl-C or SIGTERM."""
+    from serupa.web.settings import load_settings
+
+    settings = load_settings(
+        config,
+        {
+            "host": host,
+            "port": port,
+            "api_key": api_key,
+            "read_key": read_key,
+            "cors_origins": cors_origin or None,
+            "limit_mb": limit_mb,
+            "queue": queue,
+            "time_limit_s": time_limit,
+            "rate_per_minute": rate,
+        },
+    )
+    from serupa.web.server import run
+
+    run(catalog, settings, workers=workers, wait_s=wait, announce=message)

@@ -1,0 +1,89 @@
+"""One line of JSON for each request, and its measures: no photo, no key, no query string."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import UTC, datetime
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serupa.web.metrics import Metrics
+from serupa.web.problems import problem_of
+
+access = logging.getLogger("serupa.access")
+errors = logging.getLogger("serupa.error")
+
+_METHODS = ("GET", "POST", "DELETE", "OPTIONS", "HEAD")
+_GONE = 499  # what nginx calls it: the client left before the answer
+
+
+class Record:
+    """Logs and measures every request; an error that nobody foresaw is logged, and told as a bare 500."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and write down what came of it."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = time.perf_counter()
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except ClientGoneError:
+            status = _GONE
+        except Exception as error:
+            errors.exception("request failed: %s %s", scope["method"], scope["path"])
+            if status:  # too late to say so; the connection is cut
+                raise
+            await problem_of(error).response()(scope, receive, sending)
+        finally:
+            self._write(scope, status or _GONE, time.perf_counter() - started)
+
+    def _write(self, scope: Scope, status: int, seconds: float) -> None:
+        # what clients made up must not become a label: each label is kept for ever
+        method = (
+            scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "OPTIONS", "HEAD") else "other"
+        )
+        route = route_of(scope)
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.latency.labels(method, route).observe(seconds)
+        client = scope.get("client")
+        access.info(
+            "%s",
+            json.dumps(
+                {
+                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "client": client[0] if client else None,
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "route": route,
+                    "status": status,
+                    "ms": round(1e3 * seconds, 2),
+                }
+            ),
+        )
+
+
+class ClientGoneError(Exception):
+    """The client left before its answer was there."""
+
+
+def route_of(scope: Scope) -> str:
+    """Return the route that a request took, as it is declared; not what stood in the address."""
+    route = scope.get("route")
+    path = getattr(route, "path", None)
+    if path is not None:
+        return str(path)
+    return "/static" if scope["path"].startswith("/static/") else "unmatched"

@@ -1,0 +1,86 @@
+"""The pages for people: search, one item, and the quality of the catalogue's search."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import FileResponse, Response
+from starlette.templating import Jinja2Templates
+
+from serupa.errors import ItemNotFoundError
+from serupa.web.problems import ProblemError
+from serupa.web.routes import detail
+from serupa.web.security import may_see
+
+if TYPE_CHECKING:
+    from serupa.web.service import Service
+
+pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
+_templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")))
+
+_FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(svg|png)")
+
+
+@pages.get("/")
+async def search_page(request: Request) -> Response:
+    """Show the search."""
+    return _templates.TemplateResponse(request, "search.html")
+
+
+@pages.get("/item/{item_id:path}")
+async def item_page(request: Request, item_id: str) -> Response:
+    """Show an item; the page says so if there is none."""
+    service: Service = request.app.state.service
+    try:
+        item = await service.reading(lambda: detail(service.catalog, item_id).model_dump())
+    except ItemNotFoundError:
+        return _templates.TemplateResponse(request, "item.html", {"item": None}, 404)
+    return _templates.TemplateResponse(request, "item.html", {"item": item})
+
+
+@pages.get("/quality")
+async def quality_page(request: Request) -> Response:
+    """Show the catalogue's last evaluation, if there is one."""
+    service: Service = request.app.state.service
+    folder = service.catalog.path / "evaluation"
+    report, figures = await service.reading(lambda: (_report(folder), _figures(folder)))
+    context = {
+        "report": report,
+        "figures": [{"url": f"/quality/figures/{name}", "title": _title(name)} for name in figures],
+    }
+    return _templates.TemplateResponse(request, "quality.html", context)
+
+
+@pages.get("/quality/figures/{name}")
+async def figure(request: Request, name: str) -> Response:
+    """Return a figure of the evaluation: one of those that are there, never a path that is made up."""
+    service: Service = request.app.state.service
+    folder = service.catalog.path / "evaluation"
+    found = await service.reading(lambda: _figures(folder))
+    if name not in found:
+        raise ProblemError(404, "the evaluation has no such figure")
+    return FileResponse(found[name], headers={"Cache-Control": "no-cache"})
+
+
+def _report(folder: Path) -> dict[str, Any] | None:
+    """Return an evaluation that `serupa evaluate --report` has left; None where there is none to show."""
+    try:
+        report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, dict) and isinstance(report.get("metrics"), dict) else None
+
+
+def _figures(folder: Path) -> dict[str, Path]:
+    """Return the figures of an evaluation by name."""
+    found = [*folder.glob("*.*"), *folder.glob("figures/*.*")]
+    return {path.name: path for path in sorted(found) if _FIGURE.fullmatch(path.name)}
+
+
+def _title(name: str) -> str:
+    return re.sub(r"[_-]+", " ", Path(name).stem).capitalize()

@@ -1,0 +1,372 @@
+"""What the API takes and returns."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from serupa.catalog import SearchResult
+from serupa.explain import Explanation, Heat
+from serupa.items import Item
+
+MetricName = Literal["cosine", "euclidean", "manhattan"]
+ByName = Literal["item", "product"]
+
+_LARGEST_INTEGER = 2**63 - 1  # of the engine
+
+
+def _storable(text: str) -> str:
+    """Refuse what cannot be written as UTF-8 or as a part of an address."""
+    if not text.isprintable() or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("must be printable text")
+    return text
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
+K = Annotated[int, Field(ge=1, le=100, description="How many hits.")]
+Offset = Annotated[int, Field(ge=0, le=10_000, description="How many of the nearest to pass over.")]
+Metric = Annotated[
+    MetricName | None,
+    BeforeValidator(_empty_is_none),
+    Field(description="One of the catalogue's metrics; its first unless given."),
+]
+By = Annotated[ByName, Field(description="Hits are items, or distinct products by their nearest photo.")]
+Conditions = Annotated[
+    list[Annotated[str, Field(max_length=2_000)]],
+    Field(
+        max_length=50,
+        description=(
+            "Filters, all of which must hold: `color=Black`, `color=Black|Blue`, `color!=Red`, "
+            "`price=10..50`, `price>=10`."
+        ),
+        examples=[["category=Hats"]],
+    ),
+]
+CropText = Annotated[
+    Annotated[str, Field(max_length=200)] | None,
+    BeforeValidator(_empty_is_none),
+    Field(
+        description="The part of the upright photo to use, in fractions of its sides: `x,y,w,h`.",
+        examples=["0.1,0.2,0.5,0.6"],
+    ),
+]
+PhotoFile = Annotated[
+    bytes,
+    Field(
+        description="JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF.",
+        json_schema_extra={"type": "string", "format": "binary"},
+    ),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SearchForm(_Model):
+    """A photo to search with."""
+
+    photo: PhotoFile
+    k: K = 10
+    metric: Metric = None
+    by: By = "item"
+    offset: Offset = 0
+    crop: CropText = None
+    where: Conditions = []
+
+
+class ExplainForm(_Model):
+    """Two photos to compare: an item's, and a photo or another item's."""
+
+    photo: PhotoFile | None = None
+    from_id: Annotated[
+        Identifier | None,
+        BeforeValidator(_empty_is_none),
+        Field(description="An item whose photo is the query, instead of `photo`."),
+    ] = None
+    item_id: Identifier
+    crop: CropText = None
+    metric: Metric = None
+
+
+class ItemForm(_Model):
+    """An item to add, or to replace if its id is there already."""
+
+    photo: PhotoFile
+    id: Identifier
+    product_id: Annotated[Identifier | None, BeforeValidator(_empty_is_none)] = None
+    attributes: Annotated[
+        str,
+        Field(
+            max_length=100_000,
+            description="A JSON object of texts, numbers, truth values and lists of texts.",
+            examples=['{"name": "Straw hat", "price": 29.5}'],
+        ),
+    ] = "{}"
+
+
+class ItemOut(BaseModel):
+    """An item of the catalogue."""
+
+    id: str
+    product_id: str | None
+    image: str = Field(description="Address of its photo; add `?size=` for its long side in pixels.")
+    attributes: dict[str, str | int | float | bool | list[str]]
+
+    @classmethod
+    def of(cls, item: Item) -> ItemOut:
+        """Return what is told of an item: its photo as an address, never as a path."""
+        return cls(
+            id=item.id, product_id=item.product_id, image=image_url(item), attributes=dict(item.attributes)
+        )
+
+
+class ItemPage(BaseModel):
+    """Some items of the catalogue, in an order that stays."""
+
+    items: list[ItemOut]
+    more: bool = Field(description="Whether there are items after these.")
+
+
+class ItemDetail(ItemOut):
+    """An item with the other photos of its product."""
+
+    photos: list[ItemOut] = Field(description="Other items of the same product.")
+
+
+class Timing(BaseModel):
+    """Milliseconds of the steps of a search; those of the photo are null where there was none."""
+
+    decode: float | None = None
+    wait: float | None = Field(None, description="Waiting for a decoder and for the encoder.")
+    encode: float | None = Field(None, description="Of the batch that the photo was in.")
+    search: float
+
+
+class HitOut(ItemOut):
+    """An item that a search found."""
+
+    rank: int = Field(description="1 for the nearest.")
+    distance: float = Field(description="Smaller is nearer, in the units of the metric.")
+    similarity: float = Field(
+        description="Larger is nearer: 1 - distance for cosine, 1 / (1 + distance) for the others."
+    )
+
+
+class SearchOut(BaseModel):
+    """Hits, nearest first; equal distances are ordered by id."""
+
+    metric: MetricName
+    encoder: str
+    timing_ms: Timing
+    hits: list[HitOut]
+    offset: int
+    more: bool = Field(description="Whether there are hits after these.")
+
+    @classmethod
+    def of(cls, result: SearchResult, k: int, offset: int, timing_ms: dict[str, float]) -> SearchOut:
+        """Return the first k of a result that was asked for k + 1."""
+        hits = [
+            HitOut(
+                id=hit.item.id,
+                product_id=hit.item.product_id,
+                image=image_url(hit.item),
+                attributes=dict(hit.item.attributes),
+                rank=hit.rank,
+                distance=hit.distance,
+                similarity=hit.similarity,
+            )
+            for hit in result.hits[:k]
+        ]
+        timing = Timing(**{name: round(ms, 2) for name, ms in timing_ms.items()})
+        return cls(
+            metric=result.metric,
+            encoder=result.encoder,
+            timing_ms=timing,
+            hits=hits,
+            offset=offset,
+            more=len(result.hits) > k,
+        )
+
+
+class ValueCount(BaseModel):
+    """A value of a field, and how many items have it."""
+
+    value: str | int | float | bool
+    count: int
+
+
+class TextFacet(BaseModel):
+    """The values of a text field, most frequent first."""
+
+    name: str
+    kind: Literal["text"] = "text"
+    values: list[ValueCount]
+    more: bool = Field(description="Whether there are values beside these.")
+
+
+class NumberFacet(BaseModel):
+    """The bounds of a number field."""
+
+    name: str
+    kind: Literal["number"] = "number"
+    min: float
+    max: float
+
+
+class Facets(BaseModel):
+    """What there is to filter by."""
+
+    fields: list[Annotated[TextFacet | NumberFacet, Field(discriminator="kind")]]
+
+
+class HeatOut(BaseModel):
+    """What each cell of one photo contributes."""
+
+    rows: int
+    columns: int
+    cells: list[list[float]] = Field(description="Row by row from the top left.")
+    box: tuple[float, float, float, float] = Field(
+        description=(
+            "The part of the upright photo that the cells cover, x, y, w, h in fractions of its sides; it "
+            "reaches beyond the photo (below 0, above 1) where the encoder saw a margin."
+        )
+    )
+
+    @classmethod
+    def of(cls, heat: Heat) -> HeatOut:
+        """Return the JSON form of a map."""
+        rows, columns = heat.cells.shape
+        return cls(rows=rows, columns=columns, cells=heat.cells.tolist(), box=heat.box)
+
+
+class ExplainOut(BaseModel):
+    """Which regions make two photos alike."""
+
+    metric: MetricName
+    what: Literal["similarity", "distance"] = Field(
+        description=(
+            "What the cells of each photo add up to: for cosine the similarity (a large cell makes the "
+            "photos alike), else the distance (a small or negative cell does)."
+        )
+    )
+    similarity: float
+    distance: float
+    query: HeatOut
+    item: HeatOut
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> ExplainOut:
+        """Return the JSON form of an explanation."""
+        return cls(
+            metric=explanation.metric,
+            what=explanation.what,
+            similarity=explanation.similarity,
+            distance=explanation.distance,
+            query=HeatOut.of(explanation.query),
+            item=HeatOut.of(explanation.item),
+        )
+
+
+class Limits(BaseModel):
+    """What the server takes."""
+
+    body_bytes: int = Field(description="Largest request.")
+    pixels: int = Field(description="Largest photo, width times height.")
+    k: int = Field(description="Most hits of one search.")
+
+
+class Info(BaseModel):
+    """What the catalogue is and holds, and what the server allows."""
+
+    items: int
+    products: int
+    encoder: str
+    dimension: int
+    input_size: int
+    resize: Literal["crop", "squash", "pad"]
+    metrics: list[MetricName]
+    fields: dict[str, Literal["text", "number", "words"]]
+    indexed_vectors: int
+    size_bytes: int
+    created: str
+    serupa: str = Field(description="The version that made the catalogue.")
+    version: str = Field(description="The version that serves it.")
+    writable: bool = Field(description="Whether items can be added and removed, with the API key.")
+    explains: bool = Field(description="Whether the encoder can say which regions are alike.")
+    limits: Limits
+
+
+class Status(BaseModel):
+    """Whether the server is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+class FieldError(BaseModel):
+    """What is wrong with a field."""
+
+    field: str
+    message: str
+
+
+class ProblemOut(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="For people: what is wrong and what to do.")
+    code: str = Field(description="For programs.")
+    errors: list[FieldError] | None = None
+
+
+def image_url(item: Item) -> str:
+    """Return the address of an item's photo."""
+    return f"/api/v1/items/{quote(item.id, safe='')}/image"
+
+
+def read_attributes(text: str) -> dict[str, Any]:
+    """Read an item's attributes from JSON.
+
+    Raises
+    ------
+    ValueError
+        If they are not what an item can have.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("must be JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError('must be a JSON object such as {"name": "Straw hat"}')
+    for name, value in found.items():
+        if not name or '"' in name or name in ("id", "product_id", "content"):
+            raise ValueError(f"an attribute may not be named {name!r}")
+        if not _is_attribute(value):
+            raise ValueError(f"{name!r} is not a text, a number, a truth value or a list of texts")
+        _encodable(name, value)
+    return found
+
+
+def _is_attribute(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST_INTEGER
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+
+
+def _encodable(name: str, value: Any) -> None:
+    try:
+        json.dumps([name, value], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!r} holds half of a surrogate pair") from None

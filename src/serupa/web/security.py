@@ -1,0 +1,158 @@
+"""Who may do what, and what browsers are told: keys and headers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serupa.web.limits import RateLimit
+from serupa.web.problems import ProblemError
+from serupa.web.settings import Settings
+
+# Scripts and styles come from this server alone, none of them inline
+_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+# For OpenAPI only: what a key may do is the gate's to say
+_Bearer = Annotated[object, Depends(HTTPBearer(auto_error=False, description="The key, after `Bearer`."))]
+_Header = Annotated[object, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="The key."))]
+
+
+class Gate:
+    """Lets requests in by key, and counts them.
+
+    Parameters
+    ----------
+    settings : Settings
+        The hashes of the keys, and the rate.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._write = settings.api_key_sha256
+        self._read = settings.read_key_sha256
+        self._rate = RateLimit(settings.rate_per_minute)
+
+    @property
+    def writable(self) -> bool:
+        """Whether anybody may add and remove items."""
+        return self._write is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody may read."""
+        return self._read is None
+
+    def read(self, request: Request, *, counted: bool = True) -> None:
+        """Refuse a request that may not read, or comes too often."""
+        key = _key(request) or _basic_password(request)
+        reads, writes = _matches(key, self._read), _matches(key, self._write)
+        if counted:
+            self._count(request, key if reads or writes else None)
+        if not (self.open or reads or writes):
+            # a browser asks for the key on seeing Basic, so that the pages work with a key too
+            raise ProblemError(
+                401,
+                "this server asks for a key: send it as Authorization: Bearer KEY or X-API-Key: KEY",
+                headers={"WWW-Authenticate": 'Basic realm="Serupa: the key is the password", Bearer'},
+            )
+
+    def write(self, request: Request) -> None:
+        """Refuse a request that may not add or remove items, or comes too often."""
+        # not the key that a browser remembers: another site could make it add items
+        key = _key(request)
+        writes = _matches(key, self._write)
+        self._count(request, key if writes else None)
+        if self._write is None:
+            raise ProblemError(
+                403,
+                "adding and removing items is off: start the server with --api-key or SERUPA_API_KEY",
+            )
+        if writes:
+            return
+        if key and _matches(key, self._read):
+            raise ProblemError(403, "this key may only read; adding and removing items needs the API key")
+        raise ProblemError(
+            401,
+            "adding and removing items needs the API key: Authorization: Bearer KEY or X-API-Key: KEY",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    def _count(self, request: Request, known_key: str | None) -> None:
+        # only keys that are right count as clients: made-up ones would each bring a full bucket
+        address = request.client.host if request.client else ""
+        self._rate.take((known_key and f"key {_sha256(known_key)}") or f"address {address}")
+
+
+def may_read(request: Request, _bearer: _Bearer, _header: _Header) -> None:
+    """Let only readers in."""
+    request.app.state.service.gate.read(request)
+
+
+def may_see(request: Request, _bearer: _Bearer, _header: _Header) -> None:
+    """Let only readers in, without counting: a page full of photos is one request of a person's."""
+    request.app.state.service.gate.read(request, counted=False)
+
+
+def may_write(request: Request, _bearer: _Bearer, _header: _Header) -> None:
+    """Let only those in who may change the catalogue."""
+    request.app.state.service.gate.write(request)
+
+
+class SecurityHeaders:
+    """Adds to every answer what browsers are to respect."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; its answer gets the headers."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+def _key(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+
+
+def _basic_password(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _sha256(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _matches(key: str, kept: str | None) -> bool:
+    return kept is not None and hmac.compare_digest(_sha256(key), kept)

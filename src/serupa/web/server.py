@@ -1,0 +1,133 @@
+"""Runs the application: one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from serupa.catalog import Catalog
+from serupa.errors import CatalogError, MissingExtraError
+from serupa.web.app import create_app
+from serupa.web.settings import Settings, SettingsError
+
+try:
+    import uvicorn
+except ImportError as error:
+    raise MissingExtraError("serupa serve", "web") from error
+
+_KEEP_ALIVE_S = 15
+_CONNECTIONS = 2_000
+
+
+def run(
+    catalog: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    workers: int = 1,
+    wait_s: float = 0.0,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve a catalogue until SIGINT or SIGTERM; requests in flight are answered first.
+
+    Parameters
+    ----------
+    catalog : path
+        The catalogue's directory.
+    settings : Settings
+    workers : int
+        Only 1 is possible with an embedded catalogue.
+    wait_s : float
+        How long to wait for another process that holds the catalogue.
+    announce : callable
+        Is told the address, once requests are taken.
+
+    Raises
+    ------
+    CatalogError
+        If the catalogue cannot be opened, or more than one worker is asked for.
+    SettingsError
+        If the address cannot be listened at.
+    """
+    if workers > 1:
+        raise CatalogError(
+            f"{catalog}: an embedded catalogue is held by one process, so --workers must be 1 (it uses every "
+            "processor already); for more, copy the catalogue and serve each copy on a port of its own, "
+            "behind a load balancer"
+        )
+    _log_to_stderr()
+    # uvicorn raises the signal that ended it once more; SIGTERM's own action would leave the catalogue open
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with (
+            Catalog.open(catalog, wait_s=wait_s) as opened,
+            _listen(settings.host, settings.port) as listening,
+        ):
+            opened.encoder  # noqa: B018 -- fails here, with one line, and not in a started server
+            config = uvicorn.Config(
+                create_app(opened, settings),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=int(settings.time_limit_s) + 1,
+                limit_concurrency=_CONNECTIONS,
+            )
+            address = _address(settings.host, listening.getsockname()[1])
+            _Server(config, lambda: announce(f"Serving {len(opened)} items at {address}")).run([listening])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be listened at: {error.strerror or error}; choose another --port or --host"
+        ) from None
+
+
+def _address(host: str, port: int) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 -- compared, not bound
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _log_to_stderr() -> None:
+    """Write access lines as they are (JSON), and the rest with its level; nothing of uvicorn's chatter."""
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(logging.Formatter("%(message)s"))
+    leveled = logging.StreamHandler(sys.stderr)
+    leveled.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name, handler, level in (
+        ("serupa.access", plain, logging.INFO),
+        ("serupa.error", leveled, logging.INFO),
+        ("uvicorn", leveled, logging.WARNING),
+    ):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False

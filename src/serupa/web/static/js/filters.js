@@ -1,0 +1,225 @@
+/** Filters as the catalogue has them, and the choices of how to search: buttons that open small menus. */
+
+import { $, $$, h, icon } from "./dom.js";
+import { PAGE, SIZES } from "./address.js";
+import { fieldName, has, language, number, shown, t } from "./texts.js";
+
+const FIRST = ["category", "color", "colour", "price"]; // shown as buttons of their own, in this order
+const NEVER = new Set(["name", "id", "product_id", "content", "image"]);
+const MANY = 12; // values beyond which a menu gets a field to narrow them
+const MOST = 80; // a field with more values than this names things, it does not sort them
+
+/** The fields worth filtering by, the usual ones first. */
+function useful(fields) {
+  const rank = ({ name }) => {
+    const place = FIRST.indexOf(name.toLowerCase());
+    return place < 0 ? FIRST.length : place;
+  };
+  return fields
+    .map((field) => ({
+      ...field,
+      // a value with the sign that separates values cannot be asked for
+      values: field.values?.filter(({ value }) => !String(value).includes("|") && String(value) !== ""),
+    }))
+    .filter(({ name, kind, values, min, max }) =>
+      !NEVER.has(name) && (kind === "number" ? min < max : values.length > 1 && values.length <= MOST))
+    .sort((a, b) => rank(a) - rank(b));
+}
+
+export class Filters {
+  /** places: {filters, choices, chips}; onChange(change) is called with the parts of the state that change. */
+  constructor(places, state, onChange) {
+    this.places = places;
+    this.state = state;
+    this.onChange = onChange;
+    this.menus = [];
+    addEventListener("scroll", () => this.#placeOpen(), { passive: true });
+    addEventListener("resize", () => this.#placeOpen());
+  }
+
+  build(fields, info) {
+    const kept = useful(fields);
+    const main = kept.filter(({ name }) => FIRST.includes(name.toLowerCase()));
+    const rest = kept.filter((field) => !main.includes(field));
+    // without the usual fields, the first few of the catalogue's own take their place
+    if (main.length === 0) main.push(...rest.splice(0, 3));
+    const entries = main.map((field) => [fieldName(field.name), [field], false]);
+    if (rest.length) entries.push([t("more_filters"), rest, true]);
+    this.places.filters.replaceChildren(...entries.flatMap(([label, group, titled]) =>
+      this.#menu(label, group.map((field) => this.#control(field, titled)), group.map(({ name }) => name))));
+    this.#buildChoices(info);
+    this.sync(this.state);
+  }
+
+  /** Show a state: ticks, numbers and chips. */
+  sync(state) {
+    this.state = state;
+    for (const box of $$("input[data-field]", document.body)) {
+      const condition = state.where.get(box.dataset.field);
+      if (box.type === "checkbox") box.checked = condition?.values?.includes(box.value) ?? false;
+      else if (document.activeElement !== box) box.value = condition?.[box.dataset.bound] ?? "";
+    }
+    for (const box of $$("input[data-choice]", document.body)) {
+      box.checked = String(state[box.dataset.choice] || box.dataset.usual) === box.value;
+    }
+    for (const { button, fields } of this.menus) {
+      const chosen = fields.reduce((sum, field) => {
+        const condition = state.where.get(field);
+        return sum + (condition ? (condition.values?.length ?? 1) : 0);
+      }, 0);
+      button.classList.toggle("on", chosen > 0);
+      const tally = $(".tally", button);
+      tally.hidden = chosen === 0;
+      tally.textContent = number(chosen);
+    }
+    this.#chips();
+  }
+
+  #change(field, condition) {
+    const where = new Map(this.state.where);
+    if (condition) where.set(field, condition);
+    else where.delete(field);
+    this.onChange({ where });
+  }
+
+  #toggle(field, value, on) {
+    const before = this.state.where.get(field)?.values ?? [];
+    const values = on ? [...before, value] : before.filter((one) => one !== value);
+    this.#change(field, values.length ? { values } : null);
+  }
+
+  /* Menus */
+
+  #menu(label, controls, fields, face) {
+    const id = `menu-${this.menus.length}`;
+    const button = h("button", { type: "button", class: "button pick", popovertarget: id, "aria-expanded": "false" },
+      face ?? [h("span", {}, label), h("span", { class: "tally", hidden: true }), icon("down")]);
+    const menu = h("div", { class: "menu", id, popover: "auto", role: "group", "aria-label": label }, controls,
+      h("button", { type: "button", class: "button primary done", popovertarget: id, popovertargetaction: "hide" }, t("close")));
+    menu.addEventListener("toggle", (event) => {
+      const open = event.newState === "open";
+      button.setAttribute("aria-expanded", String(open));
+      if (open) this.#place(button, menu);
+    });
+    menu.addEventListener("beforetoggle", (event) => {
+      // placed before it is seen; its size is known only after, so that is checked once more
+      if (event.newState === "open") this.#place(button, menu);
+    });
+    if (!face) this.menus.push({ button, fields, menu });
+    else this.optionMenu = { button, menu };
+    return [button, menu];
+  }
+
+  #place(button, menu) {
+    const at = button.getBoundingClientRect();
+    const width = menu.offsetWidth || 232;
+    const left = at.left + width > innerWidth - 16 ? at.right - width : at.left;
+    menu.style.left = `${Math.max(16, left)}px`;
+    menu.style.top = `${at.bottom + 8}px`;
+  }
+
+  #placeOpen() {
+    for (const { button, menu } of [...this.menus, this.optionMenu].filter(Boolean)) {
+      if (menu.matches(":popover-open")) this.#place(button, menu);
+    }
+  }
+
+  #control(field, titled) {
+    const label = fieldName(field.name);
+    const title = titled ? h("legend", {}, label) : h("legend", { class: "unseen" }, label);
+    return h("fieldset", {}, title, field.kind === "number" ? this.#bounds(field) : this.#ticks(field, label));
+  }
+
+  #ticks(field, label) {
+    const rows = field.values.map(({ value, count }) =>
+      h("label", { class: "tick" },
+        h("input", {
+          type: "checkbox", value, data: { field: field.name },
+          onchange: (event) => this.#toggle(field.name, String(value), event.target.checked),
+        }),
+        h("span", {}, valueName(value)),
+        h("span", { class: "many" }, number(count))));
+    if (rows.length <= MANY) return rows;
+    const name = t("narrow", { field: label.toLocaleLowerCase(language) });
+    const narrow = h("input", { type: "search", class: "narrow", "aria-label": name, placeholder: name });
+    narrow.addEventListener("input", () => {
+      const wanted = narrow.value.toLocaleLowerCase();
+      for (const row of rows) row.hidden = !row.textContent.toLocaleLowerCase().includes(wanted);
+    });
+    return [narrow, ...rows];
+  }
+
+  #bounds(field) {
+    const input = (bound, label, end) =>
+      h("label", {}, label,
+        h("input", {
+          type: "number", inputmode: "decimal", step: "any", placeholder: end, data: { field: field.name, bound },
+          onchange: (event) => {
+            const before = this.state.where.get(field.name) ?? {};
+            const next = { low: before.low ?? "", high: before.high ?? "", [bound]: event.target.value };
+            if (next.low !== "" && next.high !== "" && Number(next.low) > Number(next.high)) {
+              [next.low, next.high] = [next.high, next.low];
+            }
+            this.#change(field.name, next.low === "" && next.high === "" ? null : next);
+          },
+        }));
+    return h("div", { class: "bounds" },
+      input("low", t("minimum"), Math.floor(field.min)), input("high", t("maximum"), Math.ceil(field.max)));
+  }
+
+  /* Choices: products or photos, the measure, how many */
+
+  #buildChoices(info) {
+    const segments = (choice, values, usual, label) =>
+      h("fieldset", {}, h("legend", {}, label),
+        h("div", { class: "segments" }, values.map(([value, text]) =>
+          h("label", {}, h("input", {
+            type: "radio", class: "unseen", name: choice, value, data: { choice, usual },
+            onchange: () => this.onChange({ [choice]: choice === "k" ? Number(value) : value }),
+          }), text))));
+    const controls = [];
+    if (info.products > 0 && info.products < info.items) {
+      controls.push(segments("by", [["product", t("by_product")], ["item", t("by_item")]], "product", t("by")));
+    }
+    if (info.metrics?.length > 1) {
+      const metrics = info.metrics.map((metric) => [metric, has(`metric_${metric}`) ? t(`metric_${metric}`) : metric]);
+      controls.push(segments("metric", metrics, info.metrics[0], t("metric")));
+    }
+    controls.push(segments("k", SIZES.map((size) => [String(size), number(size)]), String(PAGE), t("k")));
+    const face = [icon("options"), h("span", {}, t("options"))];
+    this.places.choices.replaceChildren(...this.#menu(t("options"), controls, [], face));
+  }
+
+  /* Chips */
+
+  #chips() {
+    const chip = (text, remove) =>
+      h("button", { type: "button", class: "chip", "aria-label": t("remove_filter", { filter: text }), onclick: (event) => {
+        const place = $$(".chip", this.places.chips).indexOf(event.currentTarget);
+        remove();
+        const left = $$(".chip", this.places.chips);
+        (left[Math.min(place, left.length - 1)] ?? $(".pick", this.places.filters))?.focus();
+      } }, h("span", {}, text), icon("close"));
+    const chips = [...this.state.where].flatMap(([field, condition]) => {
+      const name = fieldName(field);
+      if (condition.text) return [chip(condition.text, () => this.#change(field, null))];
+      if (condition.values) {
+        return condition.values.map((value) =>
+          chip(`${name}: ${valueName(value)}`, () => this.#toggle(field, value, false)));
+      }
+      const low = condition.low === "" ? "" : number(Number(condition.low));
+      const high = condition.high === "" ? "" : number(Number(condition.high));
+      const range = low && high ? `${low} – ${high}` : low ? `≥ ${low}` : `≤ ${high}`;
+      return [chip(`${name}: ${range}`, () => this.#change(field, null))];
+    });
+    if (chips.length > 1) {
+      chips.push(h("button", { type: "button", class: "chip clear", onclick: () => {
+        this.onChange({ where: new Map() });
+        $(".pick", this.places.filters)?.focus();
+      } }, t("clear")));
+    }
+    this.places.chips.replaceChildren(...chips);
+  }
+}
+
+const valueName = (value) => (value === "true" || value === "false" ? t(value) : shown(value));

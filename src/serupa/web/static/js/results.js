@@ -1,0 +1,333 @@
+/** The grid of results: placeholders of the right shape, cards, more of them, and why they are alike. */
+
+import { Problem, explain, pagePath, photoPath, sources } from "./api.js";
+import { $, $$, h } from "./dom.js";
+import { drawMaps, legendOf, toggleOf } from "./explain.js";
+import { clear, showBusy, showState } from "./states.js";
+import { nameOf, number, plain, price, score, t, tn } from "./texts.js";
+
+const LONG = 100; // attributes longer than this are prose: not needed again for going back
+const KEPT = 8; // result lists kept for going back
+const STORE = "serupa:results";
+
+export class Results {
+  /**
+   * options.ask(choices, signal) -> the API's answer; choices are {k, offset}.
+   * options.onRetry() searches again; options.query() -> {fields, photo: <img>} for "why alike";
+   * options.heat: {canvas, photo, legend, frame} of the query in view, if there is one.
+   * options.onEmpty() -> the problem and actions to show when there is no result.
+   */
+  constructor(root, options) {
+    this.root = root;
+    this.options = options;
+    this.grid = $("#grid", root);
+    this.count = $("#count", root);
+    this.notice = $("#notice", root);
+    this.moreButton = $("#more", root);
+    this.answer = null;
+    this.moreButton.addEventListener("click", () => this.more());
+    this.grid.addEventListener("click", (event) => {
+      const toggle = event.target.closest(".why");
+      if (toggle) this.#toggleWhy(toggle.closest(".card"));
+    });
+    // a photo that the server no longer has leaves its box empty, not a broken picture
+    this.grid.addEventListener("error", (event) => event.target.classList?.add("broken"), true);
+    this.grid.addEventListener("load", (event) => event.target.classList?.remove("coming"), true);
+  }
+
+  /** Search, and show what is found. Returns whether that went well. */
+  async search(k, { ask = k } = {}) {
+    this.#stop();
+    this.closeWhy();
+    this.held = null;
+    this.k = k;
+    const controller = (this.controller = new AbortController());
+    this.#wait(k);
+    try {
+      const answer = await this.options.ask({ k: ask, offset: 0 }, controller.signal);
+      if (controller !== this.controller) return false;
+      this.show(answer);
+      return true;
+    } catch (error) {
+      if (controller === this.controller) this.fail(error);
+      return false;
+    }
+  }
+
+  async more() {
+    const controller = (this.controller = new AbortController());
+    const known = this.answer.hits.length;
+    this.moreButton.disabled = true;
+    this.moreButton.textContent = t("more_loading");
+    this.grid.append(...placeholders(this.k));
+    this.root.classList.add("busy");
+    try {
+      const answer = await this.options.ask({ k: this.k, offset: known }, controller.signal);
+      if (controller !== this.controller) return;
+      const hits = [...this.answer.hits, ...answer.hits];
+      this.answer = { ...answer, hits };
+      this.#clearWaiting();
+      const cards = answer.hits.map((hit) => this.#card(hit));
+      this.grid.append(...cards);
+      this.#settle();
+      // the button may be gone: the keyboard goes on where the new results begin
+      if (document.activeElement === document.body || document.activeElement === this.moreButton) {
+        if (cards[0]) $(".name", cards[0]).focus({ preventScroll: true });
+      }
+    } catch (error) {
+      if (controller !== this.controller) return;
+      this.#clearWaiting();
+      this.#settle();
+      if (error.name !== "AbortError") {
+        showState(this.notice, asProblem(error), [[t("retry"), () => (clear(this.notice), this.more())]]);
+        this.grid.after(this.notice);
+      }
+    }
+  }
+
+  /** A photo is being opened: what is asked comes next. */
+  opening(k) {
+    this.#stop();
+    this.closeWhy();
+    this.forget();
+    this.#wait(k);
+    this.count.replaceChildren(t("preparing"));
+  }
+
+  /** Drop what is shown: the next search has another query, and starts from placeholders. */
+  forget() {
+    if (!this.held) this.held = this.answer;
+    this.answer = null;
+    this.grid.replaceChildren();
+  }
+
+  /** Show again what was shown before a photo that could not be opened. */
+  closed() {
+    if (this.held) this.show(this.held);
+    this.held = null;
+  }
+
+  /** Show an answer at once, as when going back. */
+  show(answer) {
+    clear(this.notice);
+    this.grid.before(this.notice);
+    this.answer = answer;
+    this.held = null;
+    this.#idle();
+    this.grid.replaceChildren(...answer.hits.map((hit) => this.#card(hit)));
+    this.#settle();
+    if (answer.hits.length === 0) {
+      const [problem, actions] = this.options.onEmpty();
+      showState(this.notice, problem, actions);
+    }
+  }
+
+  fail(error) {
+    if (error.name === "AbortError") return;
+    const problem = asProblem(error);
+    this.#idle();
+    this.answer = null;
+    this.grid.replaceChildren();
+    this.count.replaceChildren();
+    this.moreButton.hidden = true;
+    this.grid.before(this.notice);
+    const retry = () => this.options.onRetry();
+    if (problem.kind === "busy") this.stopBusy = showBusy(this.notice, problem, retry);
+    else if (problem.kind === "lost") showState(this.notice, problem);
+    else if (problem.kind === "missing") showState(this.notice, problem, [[t("to_search"), "/"]]);
+    else if (["gone", "fault"].includes(problem.kind)) showState(this.notice, problem, [[t("retry"), retry]]);
+    else showState(this.notice, problem, this.options.repair?.(problem) ?? []);
+  }
+
+  /* Waiting */
+
+  #stop() {
+    this.controller?.abort();
+    this.stopBusy?.();
+    this.stopBusy = null;
+  }
+
+  #wait(k) {
+    clear(this.notice);
+    this.root.classList.add("busy");
+    this.root.setAttribute("aria-busy", "true");
+    this.count.replaceChildren(t("looking"));
+    const shown = $$(".card:not(.waiting)", this.grid).length;
+    this.root.classList.toggle("refining", shown > 0);
+    if (shown === 0) this.grid.replaceChildren(...placeholders(k));
+    this.moreButton.hidden = true;
+  }
+
+  #idle() {
+    this.root.classList.remove("busy", "refining");
+    this.root.removeAttribute("aria-busy");
+  }
+
+  #clearWaiting() {
+    for (const card of $$(".waiting", this.grid)) card.remove();
+    this.#idle();
+  }
+
+  #settle() {
+    const { hits, more, timing_ms: timing = {} } = this.answer;
+    const name = more ? t("found_more", { count: number(hits.length) }) : tn("found", hits.length, { count: number(hits.length) });
+    const total = Object.values(timing).reduce((sum, ms) => sum + ms, 0);
+    const took = total > 0 ? h("span", { "aria-hidden": "true" }, t("took", { ms: number(Math.max(1, Math.round(total))) })) : "";
+    this.count.replaceChildren(...(hits.length ? [h("strong", {}, name), took] : []));
+    this.moreButton.hidden = !more || hits.length === 0;
+    this.moreButton.disabled = false;
+    this.moreButton.textContent = t("more");
+  }
+
+  /* Cards */
+
+  #card(hit) {
+    const { attributes, similarity } = hit;
+    const { metric } = this.answer;
+    // where scores have no upper end in practice, the bar compares with the best result
+    const best = metric === "cosine" ? 1 : this.answer.hits[0].similarity || 1;
+    const bar = h("span");
+    bar.style.width = `${(100 * Math.min(1, Math.max(0, similarity / best))).toFixed(1)}%`;
+    const photo = h("img", {
+      src: photoPath(hit, 480), srcset: sources(hit), sizes: "(min-width: 840px) 240px, 46vw", alt: "",
+      width: "4", height: "5", loading: hit.rank > 12 ? "lazy" : "eager", decoding: "async", class: "coming",
+    });
+    const name = nameOf(hit);
+    const value = score(similarity, metric);
+    return h("li", { class: "card", data: { id: hit.id } },
+      h("div", { class: "pictures" }, h("div", { class: "picture" }, photo)),
+      h("div", { class: "measure" },
+        h("span", { class: "bar", "aria-hidden": "true" }, bar),
+        h("span", { class: "score" },
+          h("span", { class: "unseen" }, t("similarity", { score: value })), h("span", { "aria-hidden": "true" }, value))),
+      h("div", { class: "words" },
+        h("a", { class: "name", href: pagePath(hit.id), title: name }, name),
+        h("span", { class: "detail" }, attributes.category ? plain(String(attributes.category)) : ""),
+        h("span", { class: "cost" }, price(attributes)),
+      ),
+      toggleOf(name),
+    );
+  }
+
+  /* Why alike? */
+
+  closeWhy() {
+    const { heat } = this.options;
+    this.whyController?.abort();
+    for (const card of $$(".card.explained, .card:has(.why[aria-pressed=true])", this.grid)) {
+      card.classList.remove("explained");
+      $(".why", card).setAttribute("aria-pressed", "false");
+      $(".why", card).removeAttribute("aria-busy");
+      for (const extra of $$(".heat, .pair, .legend, .why-failed", card)) extra.remove();
+    }
+    if (heat) {
+      heat.frame.classList.remove("explained");
+      heat.canvas.hidden = true;
+      heat.legend.hidden = true;
+    }
+  }
+
+  async #toggleWhy(card) {
+    const toggle = $(".why", card);
+    const wasOpen = toggle.getAttribute("aria-pressed") === "true";
+    this.closeWhy();
+    if (wasOpen) return;
+    toggle.setAttribute("aria-pressed", "true");
+    toggle.setAttribute("aria-busy", "true");
+    const controller = (this.whyController = new AbortController());
+    const query = this.options.query();
+    try {
+      const fields = { ...query.fields, item_id: card.dataset.id, metric: this.answer.metric };
+      const explained = await explain(fields, controller.signal);
+      if (controller !== this.whyController || !card.isConnected) return;
+      this.#showWhy(card, explained, query.photo);
+    } catch (error) {
+      if (error.name === "AbortError" || controller !== this.whyController) return;
+      toggle.setAttribute("aria-pressed", "false");
+      $(".words", card).append(h("span", { class: "why-failed", role: "alert" }, t("why_failed")));
+    } finally {
+      if (controller === this.whyController) toggle.removeAttribute("aria-busy");
+    }
+  }
+
+  #showWhy(card, explained, queryPhoto) {
+    const { heat } = this.options;
+    const pairPhoto = h("img", { src: queryPhoto.currentSrc || queryPhoto.src, alt: t("photo_alt") });
+    const pairCanvas = h("canvas", { class: "heat" });
+    const canvas = h("canvas", { class: "heat" });
+    const picture = $(".picture", card);
+    picture.append(canvas);
+    picture.before(h("div", { class: "picture pair" }, pairPhoto, pairCanvas));
+    card.append(h("div", { class: "legend" }, legendOf(explained)));
+    card.classList.add("explained");
+    const querySpots = [{ canvas: pairCanvas, photo: pairPhoto }];
+    if (heat) {
+      querySpots.push({ canvas: heat.canvas, photo: heat.photo });
+      heat.frame.classList.add("explained");
+      heat.legend.replaceChildren(...legendOf(explained));
+      heat.legend.hidden = false;
+    }
+    drawMaps(explained, querySpots, [{ canvas, photo: $("img", picture) }]);
+  }
+
+  /* Going back */
+
+  /** Keep what is shown, where the page is scrolled to and what has the focus, for this address. */
+  remember(address) {
+    if (!this.answer) return;
+    const hits = this.answer.hits.map((hit) => ({
+      ...hit,
+      attributes: Object.fromEntries(
+        Object.entries(hit.attributes).filter(([, value]) => String(value).length <= LONG),
+      ),
+    }));
+    const focused = document.activeElement?.closest(".card")?.dataset.id ?? null;
+    const entry = { address, answer: { ...this.answer, hits }, k: this.k, top: scrollY, focused };
+    const others = remembered().filter((one) => one.address !== address);
+    store([entry, ...others].slice(0, KEPT));
+  }
+
+  /** Show what was kept for an address. */
+  restore(entry) {
+    this.#stop();
+    this.closeWhy();
+    this.k = entry.k;
+    this.show(entry.answer);
+    scrollTo({ top: entry.top, behavior: "instant" });
+    if (entry.focused) {
+      const card = $$(".card", this.grid).find((one) => one.dataset.id === entry.focused);
+      if (card) $(".name", card).focus({ preventScroll: true });
+    }
+  }
+}
+
+function remembered() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORE)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function store(entries) {
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify(entries));
+  } catch {
+    // no room: going back searches again
+  }
+}
+
+export const recall = (address) => remembered().find((entry) => entry.address === address) ?? null;
+
+/** How this page was come to: navigate, reload or back_forward. */
+export const arrival = performance.getEntriesByType("navigation")[0]?.type ?? "navigate";
+
+export const asProblem = (error) => (error instanceof Problem ? error : new Problem("fault", { detail: String(error) }));
+
+const placeholders = (count) =>
+  Array.from({ length: count }, () =>
+    h("li", { class: "card waiting", "aria-hidden": "true" },
+      h("div", { class: "pictures" }, h("div", { class: "picture" })),
+      h("div", { class: "measure" }, h("span", { class: "bar" })),
+      h("div", { class: "words" }, h("span", { class: "line" }), h("span", { class: "line short" })),
+    ));

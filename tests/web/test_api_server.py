@@ -1,0 +1,161 @@
+"""The server as its users run it: started, asked, told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serupa import Catalog, Item
+
+KEY = "a-write-key-of-24-letters"
+COMMAND = [sys.executable, "-m", "serupa", "serve", "--port", "0"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Path:
+    folder = tmp_path_factory.mktemp("shop") / "catalog"
+    with Catalog.create(folder) as made:
+        made.add([*items[:6], Item("100%25/a b", items[6].image)])
+    return folder
+
+
+@contextmanager
+def serving(shop: Path, *flags: str, **environment: str) -> Iterator[tuple[str, Any]]:
+    """Run `serupa serve`; yield its address and its process."""
+    command = [*COMMAND, "-c", str(shop), *flags]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://[\d.:]+", line)
+        assert found, line + process.stderr.read()
+        yield found[0], process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+        return json.loads(answer.read())
+
+
+def request_of(photo: bytes, host: str) -> bytes:
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
+        + photo
+        + b"\r\n--x--\r\n"
+    )
+    head = (
+        f"POST /api/v1/search HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        f"Content-Length: {len(form)}\r\n\r\n"
+    )
+    return head.encode() + form
+
+
+def connection(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def answer_of(stream: socket.socket) -> tuple[int, dict[str, Any]]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = stream.recv(65536)
+        assert more, data
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head.lower())[1])  # type: ignore[index]
+    while len(body) < length:
+        body += stream.recv(65536)
+    return int(head.split()[1]), json.loads(body)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_answers_first_and_closes_the_catalog(
+    shop: Path, items: list[Item], number: signal.Signals
+) -> None:
+    with serving(shop) as (url, process), connection(url) as stream:
+        whole = request_of(Path(items[2].image).read_bytes(), "shop")
+        stream.sendall(whole[:-500])
+        time.sleep(0.3)
+        process.send_signal(number)
+        time.sleep(0.3)
+        assert process.poll() is None
+        stream.sendall(whole[-500:])
+        status, told = answer_of(stream)
+        assert (status, told["hits"][0]["id"]) == (200, items[2].id)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+    with Catalog.open(shop) as opened:
+        assert len(opened) == 7
+
+
+def test_served_catalog_is_held_and_its_key_stays_secret(shop: Path, items: list[Item]) -> None:
+    with serving(shop, SERUPA_API_KEY=KEY) as (url, process):
+        assert get(f"{url}/api/v1/info")["writable"] is True
+        assert get(f"{url}/api/v1/items/100%2525%2Fa%20b")["id"] == "100%25/a b"
+        second = subprocess.run(
+            [*COMMAND, "-c", str(shop)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert second.returncode == 1
+        assert "in use by" in second.stderr
+        port = url.rsplit(":", 1)[1]
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+        lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+        assert [line["path"] for line in lines] == ["/api/v1/info", "/api/v1/items/100%25/a b"]
+        assert KEY not in errors
+    with socket.create_server(("127.0.0.1", int(port))):
+        taken = subprocess.run(
+            [*COMMAND, "-c", str(shop), "--port", port],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert taken.returncode == 1
+    assert f"127.0.0.1:{port} cannot be listened at" in taken.stderr
+    assert "Traceback" not in taken.stderr
+
+
+def test_answer_to_a_large_body_arrives_while_the_client_still_sends(shop: Path) -> None:
+    with serving(shop, "--limit-mb", "1") as (url, _), connection(url) as stream:
+        stream.sendall(request_of(os.urandom(4_000_000), "shop"))
+        status, told = answer_of(stream)
+        assert status == 413
+        assert "1 MB" in told["detail"]
+        assert get(f"{url}/healthz") == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workers", "2"], "--workers must be 1"),
+        (["--api-key", "short"], "at least 16"),
+        (["--cors-origin", "shop.example"], "https://shop.example"),
+        (["--queue", "0"], "queue must be above 0"),
+        (["--config", "none.toml"], "none.toml: cannot be read"),
+        (["-c", "nowhere"], "no catalogue there"),
+    ],
+)
+def test_wrong_settings_are_one_line(shop: Path, flags: list[str], words: str) -> None:
+    run = [*COMMAND, "-c", str(shop), *flags]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
