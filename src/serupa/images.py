@@ -104,7 +104,7 @@ _SIGNATURES = tuple(
         (rb"", "its content is of no known kind"),
     )
 )
-_READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP and TIFF"
+_READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF"
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

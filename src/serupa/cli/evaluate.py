@@ -78,6 +78,8 @@ def evaluate(
         result = evaluate_catalog(opened, label, **settings)
         page = None if report is None else _report(opened, result, report, progress)
         differences = [] if compare is None else _compare(opened, result, compare, settings)
+    for reason in result.unreadable:
+        message(f"failed: {reason}")
     if page is not None:
         message(f"The report: {page}")
     if json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serupa.encoders.session import available_cpus
 from serupa.errors import CatalogError, ImageError
 from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate
 from serupa.evaluation.ranking import Neighbors
+from serupa.store.base import grouped
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from serupa.sources import Source
 
 _BATCH = 256  # queries between two words of progress
+_DECODED = 64  # query photos held as pixels at once: 10 MB
 
 
 class CatalogRanker:
@@ -115,7 +119,8 @@ def evaluate_catalog(
             }
             rows = np.sort(np.random.default_rng(seed).choice(len(usable), queries, replace=False))
             items = [usable[row] for row in rows.tolist()]
-        raw = _embedded(catalog, items, label, progress)
+        raw, unreadable = _embedded(catalog, items, label, progress)
+        counts["unreadable"] = unreadable
         ranker = CatalogRanker(catalog, raw, exact=exact)
         asked = replace(raw, embeddings=catalog.as_searched(raw.embeddings))
     evaluation = evaluate(
@@ -196,13 +201,34 @@ def _usable(items: list[Item], label: str, gallery: EmbeddedItems) -> list[Item]
     return [item for item in items if isinstance(item.label(label), Hashable) and item.label(label) in known]
 
 
-def _embedded(catalog: Catalog, items: list[Item], label: str, progress: Progress | None) -> EmbeddedItems:
-    rows: list[NDArray[np.float32]] = []
-    for number, item in enumerate(items, 1):
+def _embedded(
+    catalog: Catalog, items: list[Item], label: str, progress: Progress | None
+) -> tuple[EmbeddedItems, tuple[str, ...]]:
+    """Encode a query set; return also the photos that cannot be used, which stop no other."""
+    encoder = catalog.encoder
+    usable: list[Item] = []
+    unreadable: list[str] = []
+    rows = [np.empty((0, encoder.dimension), np.float32)]
+
+    def pixels_of(item: Item) -> NDArray[np.uint8] | str:
         try:
-            rows.append(catalog.encoder.encode_photo(item.image))
+            return encoder.preprocess(item.image)
         except ImageError as error:
-            raise CatalogError(f"a query photo cannot be used: {error}") from error
-        if progress:
-            progress("encoding queries", number, len(items))
-    return EmbeddedItems([item.id for item in items], [item.label(label) for item in items], np.stack(rows))
+            return str(error)
+
+    with ThreadPoolExecutor(available_cpus(), "query") as readers:
+        for batch in grouped(items, _DECODED):
+            read = list(zip(batch, readers.map(pixels_of, batch), strict=True))
+            unreadable += [found for _, found in read if isinstance(found, str)]
+            good = [(item, found) for item, found in read if not isinstance(found, str)]
+            if good:
+                rows.append(encoder.encode(np.stack([found for _, found in good])))
+                usable += [item for item, _ in good]
+            if progress:
+                progress("encoding queries", len(usable) + len(unreadable), len(items))
+    if not usable:
+        raise CatalogError(f"no query photo can be used; the first: {unreadable[0]}")
+    queries = EmbeddedItems(
+        [item.id for item in usable], [item.label(label) for item in usable], np.concatenate(rows)
+    )
+    return queries, tuple(unreadable)

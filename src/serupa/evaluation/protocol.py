@@ -193,6 +193,8 @@ class Evaluation:
         The metric with the highest mAP.
     comparisons : list of Comparison
         The best metric against each other one, by mAP and by precision at each K.
+    unreadable : tuple of str
+        Photos of the query set that could not be used, each with the reason; they are no queries.
     """
 
     label: str
@@ -210,6 +212,7 @@ class Evaluation:
     metrics: dict[str, MetricResult]
     best: str
     comparisons: list[Comparison] = field(default_factory=list)
+    unreadable: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the values of single queries, ready for `json.dumps`."""
@@ -222,6 +225,7 @@ class Evaluation:
             "eligible": self.eligible,
             "skipped": self.skipped,
             "unlabelled": self.unlabelled,
+            "unreadable": list(self.unreadable),
             "seed": self.seed,
             "resamples": self.resamples,
             "ks": list(self.ks),
@@ -260,6 +264,8 @@ class Evaluation:
             text += f" {self.skipped:,} items {holds} were not queries."
         if self.unlabelled:
             text += f" {self.unlabelled:,} items have no {self.label}."
+        if self.unreadable:
+            text += f" {len(self.unreadable):,} query photos could not be used."
         return text
 
     def verdicts(self) -> list[str]:

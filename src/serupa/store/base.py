@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from serupa.errors import FilterError
 
 Metric = Literal["cosine", "euclidean", "manhattan"]
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean", "manhattan")
+
+T = TypeVar("T")
 
 Vector = NDArray[np.float32]
 Scalar = str | int | float | bool
@@ -244,10 +246,10 @@ class Store(Protocol):
         """Write everything and let go of it."""
 
 
-def grouped(ids: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Cut ids into lists of at most ``size``."""
-    batch: list[str] = []
-    for one in ids:
+def grouped(these: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut anything into lists of at most ``size``."""
+    batch: list[T] = []
+    for one in these:
         batch.append(one)
         if len(batch) == size:
             yield batch
