@@ -10,7 +10,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from serupa import CatalogError
-from serupa.store.base import METRICS, Metric, Point, Store, as_filter
+from serupa.store.base import METRICS, Examples, Metric, Point, Store, as_filter, distances
 from serupa.store.edge import EdgeStore
 
 DIMENSION = 16
@@ -201,3 +201,73 @@ def test_approximate_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     shared = [len({n.id for n in a} & {n.id for n in b}) for a, b in zip(exact, quick, strict=True)]
     assert sum(shared) / 500 > 0.95
     store.close()
+
+
+def examples(likes: np.ndarray, dislikes: np.ndarray | None = None) -> Examples:
+    return Examples(likes, np.empty((0, DIMENSION), np.float32) if dislikes is None else dislikes)
+
+
+def to_each(vectors: np.ndarray, others: np.ndarray, metric: Metric) -> np.ndarray:
+    fitted = NearestNeighbors(n_neighbors=len(others), algorithm="brute", metric=metric).fit(others)
+    return fitted.kneighbors(vectors)[0][:, 0]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_recommends_what_is_near_to_a_like_and_not_to_a_dislike(
+    store: Store, vectors: np.ndarray, metric: Metric
+) -> None:
+    likes, dislikes = vectors[[3, 90, 201]] + 0.1, vectors[[4, 91]]
+    (found,) = store.recommend([examples(likes, dislikes)], metric, COUNT)
+    liked, disliked = to_each(vectors, likes, metric), to_each(vectors, dislikes, metric)
+    expected = sorted((d, f"p{n:03}") for n, d in enumerate(liked) if d < disliked[n])
+    assert 100 < len(expected) < COUNT
+    assert [n.id for n in found] == [name for _, name in expected]
+    np.testing.assert_allclose([n.distance for n in found], [d for d, _ in expected], atol=1e-4)
+    assert found[0].payload["attributes"]["color"] == "red"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_like_is_a_search(store: Store, vectors: np.ndarray, metric: Metric) -> None:
+    (searched,) = store.search(vectors[8:9], metric, 20, exclude=[["p008"]])
+    (found,) = store.recommend([examples(vectors[8:9])], metric, 20, exclude=["p008"])
+    assert [n.id for n in found] == [n.id for n in searched]
+    np.testing.assert_allclose([n.distance for n in found], [n.distance for n in searched], atol=1e-5)
+
+
+def test_each_of_several_examples_has_its_own_answer(store: Store, vectors: np.ndarray) -> None:
+    asked = [examples(vectors[:1]), examples(vectors[5:7], vectors[9:10])]
+    where = as_filter({"color": "red"})
+    together = store.recommend(asked, "cosine", 5, where=where, exclude=["p000"])
+    assert together == [
+        store.recommend([one], "cosine", 5, where=where, exclude=["p000"])[0] for one in asked
+    ]
+    assert all(int(n.id[1:]) % 3 == 0 and n.id != "p000" for found in together for n in found)
+    assert store.recommend([], "cosine", 5) == []
+
+
+def test_a_large_distance_keeps_its_digits(tmp_path: Path) -> None:
+    """The engine's own score cannot tell 2,000.0 from 2,000.1."""
+    store = EdgeStore(tmp_path / "points", {"manhattan": 4})
+    rows = np.array([[2000 + n / 100, 0, 0, 0] for n in range(50)], np.float32)
+    store.upsert([Point(f"{n:02}", {"manhattan": v}, {"id": f"{n:02}"}) for n, v in enumerate(rows)])
+    asked = Examples(np.zeros((2, 4), np.float32), np.full((1, 4), 1e6, np.float32))
+    (found,) = store.recommend([asked], "manhattan", 50)
+    assert [n.id for n in found] == [f"{n:02}" for n in range(50)]
+    store.close()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_diversity(store: Store, vectors: np.ndarray, metric: Metric) -> None:
+    """None of it is the search's order; with all of it, each is as unlike those before as it can be."""
+    (near,) = store.search(vectors[:1], metric, 30)
+    ids = [n.id for n in near]
+    assert store.diversify(ids[::-1], vectors[0], metric, 10, 0.0) == ids[:10]
+    varied = store.diversify([*ids, "nothing"], vectors[0], metric, 30, 1.0)
+    assert sorted(varied) == sorted(ids)
+    among = distances(vectors[:1], vectors, metric)  # the first is the nearest
+    assert varied[0] == f"p{int(among.argmin()):03}"
+    rows = vectors[[int(i[1:]) for i in varied]]
+    apart = distances(rows, rows, metric)
+    for n in range(1, 29):
+        assert apart[n, :n].min() >= apart[n + 1 :, :n].min(axis=1).max() - 1e-4
+    assert store.diversify([], vectors[0], metric, 3, 0.5) == []

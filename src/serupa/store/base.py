@@ -29,6 +29,21 @@ def similarity_of(distance: float, metric: Metric) -> float:
     return 1.0 - distance if metric == "cosine" else 1.0 / (1.0 + distance)
 
 
+def distances(rows: NDArray[np.float32], others: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
+    """Return the distances ``(n, m)`` of rows ``(n, d)`` from others ``(m, d)``.
+
+    A vector of zeros has no direction: by cosine it is at distance 1 from everything.
+    """
+    a, b = rows.astype(np.float64), others.astype(np.float64)
+    if metric == "manhattan":
+        return np.stack([np.abs(a - one).sum(axis=1) for one in b], axis=1)
+    if metric == "euclidean":
+        return np.stack([np.linalg.norm(a - one, axis=1) for one in b], axis=1)
+    lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
+    cosines: NDArray[np.float64] = np.divide(a @ b.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
+    return np.clip(1.0 - cosines, 0.0, 2.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """What a store keeps: an id, named vectors of shape ``(d,)``, and a JSON payload."""
@@ -45,6 +60,14 @@ class Neighbor:
     id: str
     distance: float
     payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """What a recommendation starts from: vectors as they are searched, ``(p, d)`` and ``(n, d)``."""
+
+    likes: NDArray[np.float32]
+    dislikes: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +247,35 @@ class Store(Protocol):
         ordered by id.
         """
 
+    def recommend(
+        self,
+        examples: Sequence[Examples],
+        metric: Metric,
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+    ) -> list[list[Neighbor]]:
+        """Return, for each of the examples, what is near to one of its likes, nearest first.
+
+        A distance is the one to the nearest like, of which there is at least one. What is at least as near to
+        a dislike is left out, so that fewer than ``limit`` may come back. ``exclude`` names ids left out of
+        all results. Equal distances are ordered by id.
+        """
+
+    def diversify(
+        self, ids: Sequence[str], vector: Vector, metric: Metric, limit: int, diversity: float
+    ) -> list[str]:
+        """Order these points so that each is near to ``vector`` and unlike those before it.
+
+        Maximal marginal relevance [1]_: each next point is the one of the largest
+        ``(1 - diversity) * relevance - diversity * similarity to the most similar before it``. Ids that are
+        not there are passed over; at most ``limit`` come back.
+
+        .. [1] J. Carbonell, J. Goldstein, "The use of MMR, diversity-based reranking for reordering
+           documents and producing summaries", SIGIR 1998.
+        """
+
     def count(self, where: Filter = ()) -> int:
         """Return how many points the filter lets through."""
 
@@ -244,6 +296,28 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write everything and let go of it."""
+
+
+def nearest_likes(examples: Examples, candidates: Sequence[Point], metric: Metric) -> list[Neighbor]:
+    """Order what an engine recommends as `Store.recommend` promises.
+
+    Engines rank by a score in which large distances are squeezed together, so that their digits are lost.
+    The candidates bring the vector of the metric.
+    """
+    if not candidates:
+        return []
+    rows = np.stack([point.vectors[metric] for point in candidates])
+    liked = distances(rows, examples.likes, metric).min(axis=1)
+    if len(examples.dislikes):
+        disliked = distances(rows, examples.dislikes, metric).min(axis=1)
+    else:
+        disliked = np.full(len(rows), np.inf)
+    found = [
+        Neighbor(point.id, float(distance), point.payload)
+        for point, distance, refused in zip(candidates, liked, disliked, strict=True)
+        if distance < refused
+    ]
+    return sorted(found, key=lambda n: (n.distance, n.id))
 
 
 def grouped(these: Iterable[T], size: int) -> Iterator[list[T]]:

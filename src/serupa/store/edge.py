@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from serupa.errors import CatalogError
 from serupa.store.base import (
     Condition,
+    Examples,
     FieldKind,
     Filter,
     Metric,
     Neighbor,
     Point,
     Scalar,
+    Vector,
+    nearest_likes,
     payload_key,
 )
 
@@ -200,11 +203,7 @@ class EdgeStore:
     ) -> list[list[Neighbor]]:
         q = self._engine
         keep = True if payload else ["id"]
-        params = q.SearchParams(
-            exact=exact,
-            hnsw_ef=max(_SEARCH_WIDTH, 2 * limit),
-            quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
-        )
+        params = self._params(limit, exact=exact)
         requests = [
             q.QueryRequest(
                 limit=limit,
@@ -215,11 +214,71 @@ class EdgeStore:
             )
             for row, vector in enumerate(vectors)
         ]
+        return [_neighbors(answer, metric) for answer in self._answers(requests)]
+
+    def recommend(
+        self,
+        examples: Sequence[Examples],
+        metric: Metric,
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+    ) -> list[list[Neighbor]]:
+        requests = [
+            self._engine.QueryRequest(
+                limit=limit,
+                query=self._like(one, metric),
+                filter=self._filter(where, exclude),
+                params=self._params(limit),
+                with_payload=True,
+                with_vector=[metric],
+            )
+            for one in examples
+        ]
+        answers = self._answers(requests)
+        return [
+            nearest_likes(one, [_point(scored) for scored in answer], metric)
+            for one, answer in zip(examples, answers, strict=True)
+        ]
+
+    def _like(self, examples: Examples, metric: Metric) -> Any:
+        """Ask for what is nearer to one of the likes than to any of the dislikes."""
+        q = self._engine
+        likes = [np.ascontiguousarray(v, np.float32) for v in examples.likes]
+        dislikes = [np.ascontiguousarray(v, np.float32) for v in examples.dislikes]
+        if len(likes) == 1 and not dislikes:  # the same order; the engine keeps more digits of a distance
+            return q.Query.Nearest(likes[0], using=metric)
+        return q.Query.RecommendBestScore(q.RecommendQuery(likes, dislikes), using=metric)
+
+    def diversify(
+        self, ids: Sequence[str], vector: Vector, metric: Metric, limit: int, diversity: float
+    ) -> list[str]:
+        q = self._engine
+        if not ids:
+            return []
+        relevance = np.ascontiguousarray(vector, np.float32)
+        request = q.QueryRequest(
+            limit=limit,
+            query=q.Mmr(relevance, 1.0 - diversity, len(ids), using=metric),
+            filter=q.Filter(must=[q.HasIdCondition({point_uuid(i) for i in ids})]),
+            params=self._params(len(ids), exact=True),
+            with_payload=["id"],
+        )
+        return [(scored.payload or {})["id"] for scored in self._shard.query(request)]
+
+    def _params(self, limit: int, *, exact: bool = False) -> Any:
+        q = self._engine
+        return q.SearchParams(
+            exact=exact,
+            hnsw_ef=max(_SEARCH_WIDTH, 2 * limit),
+            quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
+        )
+
+    def _answers(self, requests: list[Any]) -> Sequence[Sequence[engine.ScoredPoint]]:
         if len(requests) == 1:
-            answers = [self._shard.query(requests[0])]
-        else:
-            answers = self._shard.query_batch(q.QueryBatchRequest(requests)) if requests else []
-        return [_neighbors(answer, metric) for answer in answers]
+            return [self._shard.query(requests[0])]
+        return self._shard.query_batch(self._engine.QueryBatchRequest(requests)) if requests else []
 
     def count(self, where: Filter = ()) -> int:
         return self._shard.count(self._engine.CountRequest(exact=True, filter=self._filter(where)))
@@ -297,7 +356,7 @@ class EdgeStore:
         return q.FieldCondition(payload_key(field), range=q.RangeFloat(gte=float(value), lte=float(value)))
 
 
-def _point(record: engine.Record) -> Point:
+def _point(record: engine.Record | engine.ScoredPoint) -> Point:
     vectors = record.vector or {}
     payload = record.payload or {}
     named = {name: np.asarray(values, np.float32) for name, values in vectors.items()}  # type: ignore[union-attr]
