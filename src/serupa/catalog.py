@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -539,7 +539,13 @@ class Catalog:
         """
         return embeddings if self.whitening is None else self.whitening.apply(embeddings)
 
-    def use_whitening(self, whitening: Whitening | None, notes: Mapping[str, Any] | None = None) -> None:
+    def use_whitening(
+        self,
+        whitening: Whitening | None,
+        notes: Mapping[str, Any] | None = None,
+        *,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
         """Search through a whitening from now on, or without one.
 
         No photo is encoded again: raw embeddings are kept. Everything is written beside what is in use, then
@@ -552,6 +558,8 @@ class Catalog:
             None goes back to the search as the encoder made it.
         notes : mapping, optional
             JSON-ready values to remember it by; `tuning` and `info` return them.
+        progress : callable, optional
+            Called with what is being done, how much is done, and of how much.
 
         Raises
         ------
@@ -578,23 +586,32 @@ class Catalog:
                     "sha256": sha256,
                 }
             store = self._open_store(settings, new=True)
-            self._copy_points(store, whitening)
+            self._copy_points(store, whitening, progress or (lambda *_: None))
             _write_json(self.path / "catalog.json", settings)
-        except BaseException:
+        except BaseException as error:
             if store is not None:
                 store.close()
-            generations.clear_leftovers(self.path, self._settings)
+            # interrupted right after the switch, the new files are in use: then whoever opens next clears up
+            if _read_settings(self.path)["points"] == self._settings["points"]:
+                generations.clear_leftovers(self.path, self._settings)
+            if isinstance(error, OSError):
+                raise CatalogError(f"{self.path}: cannot be written: {error.strerror or error}") from error
             raise
         self._store.close()
         self._settings, self._store, self._whitening = settings, store, whitening
         generations.clear_leftovers(self.path, settings)
 
-    def _copy_points(self, store: Store, whitening: Whitening | None) -> None:
+    def _copy_points(
+        self, store: Store, whitening: Whitening | None, progress: Callable[[str, int, int], None]
+    ) -> None:
         """Fill a new store with what this catalogue holds."""
         own: dict[str, FieldKind] = {"product_id": "text", "content": "text"}
         for name, kind in (own | self.fields).items():
             store.index_field(name, kind)
+        done, total = 0, self.count()
         for batch in self._store.scroll(vectors=self._embedding_names):
+            progress("writing vectors", done, total)
+            done += len(batch)
             embeddings = np.stack([self._embedding(point) for point in batch])
             vectors = self._vectors(embeddings, whitening)
             store.upsert(
@@ -603,6 +620,7 @@ class Catalog:
                     for i, point in enumerate(batch)
                 ]
             )
+        progress("building the index", done, total)
         store.optimize()
 
     def rank(

@@ -39,13 +39,13 @@ from serupa import whitening as w
 from serupa.errors import CatalogError
 from serupa.evaluation import measures
 from serupa.evaluation.comparison import Difference, paired_differences
+from serupa.evaluation.ranking import relevant_ranks
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
+    from serupa.evaluation.protocol import Progress
 
 Codes = w.Codes
-Progress = Callable[[int, int], None]
-"""Called with how many of how many steps are done."""
 
 DIMENSIONS = (64, 128, 256, 512)
 RIDGES = (0.02, 0.05, 0.1, 0.3, 1.0)
@@ -55,7 +55,7 @@ FEWEST_PRODUCTS = 10
 
 _CHOOSING = 500  # photos of a fold that settings are tried on
 _PROVING = 400  # queries of a fold that the gain is measured on
-_SCORES = 16 * 2**20  # similarities held at a time
+_AT = (1, 5, 10)
 
 
 class Setting(NamedTuple):
@@ -78,7 +78,9 @@ class Tuning:
     labels : dict of str to float
         The labels that it was learned from, and their weights; the first decides.
     gains : dict of str to list of Difference
-        By label: mAP, P@1, P@5 and P@10 before and after, measured by cosine.
+        By label: mAP, P@1, P@5 and P@10 before and after.
+    metric : str
+        The metric that the gains are measured by.
     photos, products : int
         Photos learned from, and how many different values the first label has on several photos.
     seconds : float
@@ -89,6 +91,7 @@ class Tuning:
     setting: Setting
     labels: dict[str, float]
     gains: dict[str, list[Difference]]
+    metric: str
     photos: int
     products: int
     seconds: float
@@ -108,6 +111,7 @@ class Tuning:
         return {
             "labels": dict(self.labels),
             "ridge": self.setting.ridge,
+            "metric": self.metric,
             "photos": self.photos,
             "products": self.products,
             "gain": self.gain.to_dict(),
@@ -135,7 +139,7 @@ def tune(
     """Learn from a catalogue's own products, and search with what was learned if that is shown to be better.
 
     Starts from the raw embeddings, also where the catalogue is tuned already. Without a gain the catalogue
-    stays as it is.
+    stays as it is. The gain is measured by the catalogue's first metric: what its users get.
 
     Parameters
     ----------
@@ -148,7 +152,7 @@ def tune(
     seed : int
         Of the folds and the bootstrap.
     progress : callable, optional
-        Called with how many of how many steps are done.
+        Called with what is being done, how much is done, and of how much.
 
     Returns
     -------
@@ -161,24 +165,65 @@ def tune(
         If there is too little to learn from, or no item has the label.
     """
     weights = {labels: 1.0} if isinstance(labels, str) else dict(labels)
+    for name in weights:
+        if name not in ("product_id", *catalog.fields):
+            known = ", ".join(("product_id", *catalog.fields))
+            raise CatalogError(
+                f"{catalog.path}: no item has a field {name!r} to learn from; there are {known}"
+            )
+    if progress is not None:
+        progress("reading embeddings", 0, 1)
     items = {item.id: item for item in catalog.items()}
-    shown = [*weights, *(name for name in ("category",) if name in catalog.fields and name not in weights)]
     ids, embeddings = catalog.embeddings()
+    values = {name: [items[i].label(name) for i in ids] for name in weights}
+    if "category" in catalog.fields and "category" not in weights:
+        categories = [items[i].label("category") for i in ids]
+        if not any(isinstance(category, list) for category in categories):
+            values["category"] = categories
     tuning = learn(
         embeddings,
-        {name: [items[i].label(name) for i in ids] for name in shown},
+        values,
         weights=weights,
         products=[items[i].product_id for i in ids],
+        metric=catalog.metrics[0],
         seed=seed,
         progress=progress,
     )
     if tuning.found or force:
-        catalog.use_whitening(tuning.whitening, tuning.notes())
+        catalog.use_whitening(tuning.whitening, tuning.notes(), progress=progress)
     return tuning
 
 
-def undo(catalog: Catalog) -> None:
-    """Go back to the search as the encoder made it.
+def parse_labels(texts: Sequence[str]) -> dict[str, float]:
+    """Read labels with weights, as the command line writes them: ``["product_id", "category:0.3"]``.
+
+    Raises
+    ------
+    CatalogError
+        If a weight is no number above 0, or a label is given twice.
+
+    Examples
+    --------
+    >>> parse_labels(["product_id", "category:0.3"])
+    {'product_id': 1.0, 'category': 0.3}
+    """
+    labels: dict[str, float] = {}
+    for text in texts:
+        name, colon, weight = text.rpartition(":")
+        name = name if colon else text
+        if name in labels:
+            raise CatalogError(f"the label {name} is given twice")
+        try:
+            labels[name] = float(weight) if colon else 1.0
+        except ValueError:
+            raise CatalogError(
+                f"{text!r}: write a label as FIELD or FIELD:WEIGHT, such as {name}:0.3"
+            ) from None
+    return labels
+
+
+def undo(catalog: Catalog, *, progress: Progress | None = None) -> None:
+    """Go back to the search as the encoder made it; `progress` as in `tune`.
 
     Raises
     ------
@@ -187,7 +232,7 @@ def undo(catalog: Catalog) -> None:
     """
     if catalog.tuning is None:
         raise CatalogError(f"{catalog.path}: is not tuned, there is nothing to undo")
-    catalog.use_whitening(None)
+    catalog.use_whitening(None, progress=progress)
 
 
 def learn(
@@ -196,6 +241,7 @@ def learn(
     *,
     weights: Mapping[str, float] | None = None,
     products: Sequence[Hashable] | None = None,
+    metric: str = "cosine",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tuning:
@@ -212,10 +258,12 @@ def learn(
     products : sequence of n values, optional
         Photos with the same value are never on both sides of a split; where it is None, and where it is not
         given, that holds for the first label.
+    metric : {"cosine", "euclidean", "manhattan"}
+        What gains are measured by.
     seed : int
         Of the folds and the bootstrap: the same gives the same.
     progress : callable, optional
-        Called with how many of how many steps are done.
+        Called with what is being done, how much is done, and of how much.
 
     Returns
     -------
@@ -242,13 +290,14 @@ def learn(
         raise CatalogError("some embeddings hold NaN or infinity: index these photos again")
     study = _Study(embeddings, codes, learned, groups, np.random.default_rng(seed))
     step = _steps(progress, FOLDS * FOLDS + FOLDS)  # 5 x (4 + 1) to prove, 5 to choose
-    gains = study.prove(seed, step)
+    gains = study.prove(metric, seed, step)
     setting, basis, root = study.learn(frozenset(), step)
     return Tuning(
         whitening=w.whitening(study.prepared, basis, root),
         setting=setting,
         labels=learned,
         gains=gains,
+        metric=metric,
         photos=int(np.count_nonzero(codes[first] >= 0)),
         products=several,
         seconds=time.perf_counter() - started,
@@ -295,18 +344,18 @@ class _Study:
         self._tried = [_whole_groups(rows, groups, _CHOOSING, rng) for rows in self._folds]
         self._asked = [_whole_groups(rows, groups, _PROVING, rng) for rows in self._folds]
 
-    def prove(self, seed: int, step: Callable[[], None]) -> dict[str, list[Difference]]:
+    def prove(self, metric: str, seed: int, step: Callable[[], None]) -> dict[str, list[Difference]]:
         """Measure the gain on each fold with what is learned from the others."""
         before: dict[str, list[_Values]] = {name: [] for name in self._codes}
         after: dict[str, list[_Values]] = {name: [] for name in self._codes}
         for fold, rows in enumerate(self._folds):
             _, basis, root = self.learn(frozenset({fold}), step)
             queries = np.flatnonzero(np.isin(rows, self._asked[fold]))
-            plain = w.unit(self._embeddings[rows])
+            plain = self._embeddings[rows]
             tuned = _whitened(self._coordinates(rows, basis), root)
             for name, codes in self._codes.items():
-                before[name].append(_measure(plain, codes[rows], queries))
-                after[name].append(_measure(tuned, codes[rows], queries))
+                before[name].append(_measure(plain, codes[rows], queries, metric))
+                after[name].append(_measure(tuned, codes[rows], queries, metric))
             step()
         clusters = self._groups[np.concatenate(self._asked)].tolist()
         return {
@@ -325,11 +374,11 @@ class _Study:
         settings = self._settings()
         found: list[NDArray[np.float64]] = []
         for fold in folds:
-            rows, queries = self._tried[fold], np.arange(len(self._tried[fold]))
+            rows = self._tried[fold]
             basis, within = self._learned(aside | {fold})
             coordinates = self._coordinates(rows, basis)
             tried = (_whitened(coordinates, _root(within, setting)) for setting in settings)
-            found.append(np.stack([_measure(one, self._first[rows], queries)["map"] for one in tried]))
+            found.append(np.stack([_average_precision(one, self._first[rows]) for one in tried]))
             step()
         groups = self._groups[np.concatenate([self._tried[fold] for fold in folds])]
         setting = _choose(settings, np.concatenate(found, axis=1), groups)
@@ -357,6 +406,7 @@ class _Study:
 
 
 _Values = dict[str, NDArray[np.float64]]
+_NONE = np.empty(0, np.int64)
 
 
 def _root(within: NDArray[np.float64], setting: Setting) -> NDArray[np.float64]:
@@ -368,25 +418,34 @@ def _whitened(coordinates: NDArray[np.float32], root: NDArray[np.float64]) -> ND
     return w.unit(coordinates[:, : len(root)] @ root.T.astype(np.float32))
 
 
-def _measure(vectors: NDArray[np.float32], codes: Codes, queries: Codes) -> _Values:
-    """Search photos of length 1 among themselves: the value of each query, NaN where it has none.
+def _average_precision(vectors: NDArray[np.float32], codes: Codes) -> NDArray[np.float64]:
+    """Search a few photos of length 1 among themselves by cosine; NaN for a photo that has no other."""
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    ranked = np.argsort(-scores, axis=1, kind="stable")[:, :-1]
+    relevant = (codes[ranked] == codes[:, None]) & (codes[:, None] >= 0)
+    return measures.average_precision(relevant, np.count_nonzero(relevant, axis=1))
 
-    Every ranking is of the whole gallery, without the query; equal similarities stay in the order given.
-    """
-    at = (1, 5, 10)
-    parts: list[_Values] = []
-    size = max(1, _SCORES // max(1, len(vectors)))
-    for start in range(0, len(queries), size):
-        asked = queries[start : start + size]
-        scores = vectors[asked] @ vectors.T
-        scores[np.arange(len(asked)), asked] = -np.inf
-        ranked = np.argsort(-scores, axis=1, kind="stable")[:, :-1]
-        relevant = (codes[ranked] == codes[asked, None]) & (codes[asked, None] >= 0)
-        total = np.count_nonzero(relevant, axis=1)
-        values = {"map": measures.average_precision(relevant, total)}
-        values |= {f"precision@{k}": measures.precision_at_k(relevant, k) for k in at}
-        parts.append({name: np.where(total > 0, found, np.nan) for name, found in values.items()})
-    return _joined(parts)
+
+def _measure(vectors: NDArray[np.float32], codes: Codes, queries: Codes, metric: str) -> _Values:
+    """Search photos among themselves: the value of each query, NaN where it has none."""
+    relevant = [np.flatnonzero(codes == code) if (code := codes[row]) >= 0 else _NONE for row in queries]
+    rankings = relevant_ranks(
+        vectors[queries],
+        vectors,
+        metric,
+        relevant=relevant,
+        first=[_NONE] * len(queries),
+        exclude=queries,
+    )
+    values = {name: np.full(len(queries), np.nan) for name in ("map", *(f"precision@{k}" for k in _AT))}
+    for query, ranking in enumerate(rankings):
+        ranks = ranking.ranks
+        if len(ranks):
+            values["map"][query] = measures.average_precision_of_ranks(ranks, len(ranks))
+            for k in _AT:
+                values[f"precision@{k}"][query] = np.count_nonzero(ranks <= k) / k
+    return values
 
 
 def _joined(parts: Sequence[_Values]) -> _Values:
@@ -479,6 +538,6 @@ def _steps(progress: Progress | None, total: int) -> Callable[[], None]:
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, total)
+            progress("learning", done, total)
 
     return step

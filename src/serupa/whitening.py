@@ -225,7 +225,7 @@ def centred(embeddings: Floats) -> Centred:
     if len(rows) >= rows.shape[1]:
         return Centred(rows, shift, None)
     # A few hundred photos span a few hundred dimensions: an exact change of coordinates saves the rest.
-    axes = np.linalg.svd(rows.astype(np.float64), full_matrices=False)[2]
+    axes = np.linalg.qr(rows.T.astype(np.float64)).Q.T
     return Centred((rows @ axes.T).astype(np.float32), shift, axes)
 
 

@@ -19,6 +19,7 @@ from serupa.cli import (
     sample,
     search,
     serve,
+    tune,
 )
 from serupa.errors import SerupaError
 
@@ -41,6 +42,7 @@ app.command("serve")(serve.serve)
 app.add_typer(encoders.app, name="encoders")
 app.command("evaluate")(evaluate.evaluate)
 app.command("reproduce")(reproduce.reproduce)
+app.command("tune")(tune.tune)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from serupa.cli.options import CatalogPath, Json, Wait
 from serupa.cli.printing import as_json, pairs, size
 
@@ -25,8 +28,21 @@ def info(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
             f"{known['input_size']} px, {known['resize']}",
             "Metrics": ", ".join(known["metrics"]),
             "Search": search,
+            "Tuning": _tuning(known["tuning"]),
             "Fields": fields or "none",
             "On disk": size(known["size_bytes"]),
             "Created": f"{known['created']} by serupa {known['serupa']}",
         }
+    )
+
+
+def _tuning(known: Mapping[str, Any] | None) -> str:
+    if known is None:
+        return "none"
+    if "gain" not in known:  # a whitening put in by hand, from Python
+        return f"{known['dimension']} values, {known['when']}"
+    gain = known["gain"]
+    return (
+        f"by {', '.join(known['labels'])}, {known['dimension']} values; mAP {gain['before']:.3f} to "
+        f"{gain['after']:.3f} on products not learned from; {known['when']}"
     )

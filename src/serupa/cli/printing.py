@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from serupa.catalog import SearchResult
     from serupa.evaluation import Evaluation
+    from serupa.evaluation.comparison import Difference
 
 
 def as_json(value: Any) -> None:
@@ -87,3 +88,14 @@ def evaluation(result: Evaluation) -> None:
     typer.echo(f"Mean over the queries (95 % bootstrap interval, {result.resamples:,} resamples).")
     for verdict in result.verdicts():
         typer.echo(f"- {verdict}")
+
+
+def differences(by_label: Mapping[str, Sequence[Difference]]) -> None:
+    """Print what changes by each label as a table: means before and after, and intervals of the change."""
+    rows = [
+        (label if not number else "", *one.cells())
+        for label, changes in by_label.items()
+        for number, one in enumerate(changes)
+    ]
+    columns = [("Label", "left"), ("Measure", "left"), ("Before", "right"), ("After", "right")]
+    table([*columns, ("Change", "right"), ("95 % interval", "right"), ("", "left")], rows)

@@ -64,11 +64,24 @@ class Difference:
         """Whether the second set-up is shown to be worse: the interval is below zero."""
         return self.high < 0
 
+    @property
+    def verdict(self) -> str:
+        """Whether the second set-up is better, in words."""
+        return "better" if self.better else "worse" if self.worse else "no difference shown"
+
     def __str__(self) -> str:
-        verdict = "better" if self.better else "worse" if self.worse else "no difference shown"
+        measure, before, after, change, interval, verdict = self.cells()
+        return f"{measure} {before} to {after}, {change} ({interval}): {verdict}"
+
+    def cells(self) -> tuple[str, str, str, str, str, str]:
+        """Return measure, before, after, change, interval and verdict for a table."""
         return (
-            f"{title(self.measure)} {self.before:.3f} to {self.after:.3f}, {self.difference:+.3f} "
-            f"({self.low:+.3f} to {self.high:+.3f}): {verdict}"
+            title(self.measure),
+            f"{self.before:.3f}",
+            f"{self.after:.3f}",
+            f"{self.difference:+.3f}",
+            f"{self.low:+.3f} to {self.high:+.3f}",
+            self.verdict,
         )
 
     def to_dict(self) -> dict[str, Any]:
