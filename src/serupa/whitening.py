@@ -36,7 +36,7 @@ Codes = NDArray[np.int64]
 """Classes as whole numbers, shape (n,); -1 for a photo that has none."""
 
 _CHUNK = 4_096  # rows: 21 MB of 1,280 values; sums of float32 products over more rows would lose digits
-_RANK = 1e-9  # share of the largest variance below which a direction is rounding noise
+_RANK = 1e-7  # share of the largest variance below which a direction is rounding noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,9 +293,12 @@ def unit(rows: Floats) -> Floats:
 
 
 def _scatter(rows: Floats) -> Doubles:
-    """Sum of outer products: float32 within a chunk, float64 over chunks."""
+    """Sum of outer products; of many rows in float32 within a chunk, and float64 over chunks."""
     total = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
+        if len(rows) <= _CHUNK:
+            # few photos may span fewer directions than they have values: rounding must not add any
+            chunk = chunk.astype(np.float64)
         total += chunk.T @ chunk
     return total
