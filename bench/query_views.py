@@ -13,9 +13,8 @@ Several photos as one query: two photos that share the label, both left out of t
 mean of what each of the two finds alone. Where products have several photos these are two photos of a
 product; where not, two photos of one category.
 
-Each is measured as the encoder made it, and through a tuning: by product, learned on other products than those
-that are asked with and searched (five folds). With one label alone there is no such tuning to learn, and none is
-shown.
+Each is measured as the encoder made it; by product also through a tuning, learned on other products than those
+that are asked with and searched (five folds).
 """
 
 from __future__ import annotations
@@ -100,9 +99,7 @@ class Tuned(Data):
         made = []
         for number in range(5):
             own, other = fold == number, fold != number
-            learned = fit_whitening(
-                self.views[other, WHOLE], [self.codes[other]], dimension=256, ridge=0.3
-            )
+            learned = fit_whitening(self.views[other, WHOLE], [self.codes[other]], dimension=256, ridge=0.3)
             flat = learned.apply(self.views[own].reshape(-1, self.views.shape[-1]))
             made.append(Data(flat.reshape(*self.views[own].shape[:2], -1), self.codes[own], self.codes[own]))
         return made

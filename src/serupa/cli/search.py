@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def search(
-    photo: Annotated[str, typer.Argument(help="The photo to search with.", show_default=False)],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="The photo to search with, or several that show one garment.",
+            show_default=False,
+        ),
+    ],
     catalog: options.CatalogPath,
     k: options.K = 10,
     metric: options.Metric = None,
@@ -36,16 +43,26 @@ def search(
     sheet: options.Sheet = None,
     json: options.Json = False,
 ) -> None:
-    """Find what looks like a photo."""
+    """Find what looks like a photo, or like several together."""
     from serupa.catalog import Catalog
     from serupa.images import Crop
+    from serupa.several import search_several
 
     part = Crop.parse(crop) if crop else None
+    first, *others = photos
+    if others and part is not None:
+        raise typer.BadParameter("goes with one photo", param_hint="--crop")
     with Catalog.open(catalog, wait_s=wait) as opened:
-        found = opened.search(
-            photo, k, metric=metric, where=where, by=by, crop=part, offset=offset, exact=exact  # type: ignore[arg-type]
-        )  # fmt: skip
-    _show(found, photo, Path(photo).name, part, sheet=sheet, json=json)
+        if others:
+            found = search_several(
+                opened, photos, k, metric=metric, where=where, by=by, offset=offset, exact=exact  # type: ignore[arg-type]
+            )  # fmt: skip
+        else:
+            found = opened.search(
+                first, k, metric=metric, where=where, by=by, crop=part, offset=offset, exact=exact  # type: ignore[arg-type]
+            )  # fmt: skip
+    title = Path(first).name + (f" and {len(others)} more" if others else "")
+    _show(found, first, title, part, sheet=sheet, json=json)
 
 
 def similar(

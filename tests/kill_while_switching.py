@@ -1,0 +1,98 @@
+"""Kill a process at every moment of a switch, and look at what is left; prints one JSON line a moment.
+
+    python tests/kill_while_switching.py CATALOG WHITENING SHA256
+
+A moment is the first time that a line of the code that takes part is reached. Each is tried on a copy of the
+catalogue, in a process of its own that kills itself there; another one opens the copy and asks it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+import serupa.store.edge
+from serupa import Catalog, catalog, generations, whitening
+from serupa.whitening import Whitening
+
+WATCHED = {module.__file__ for module in (catalog, generations, whitening, serupa.store.edge, shutil)}
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run something in a process of its own, and return how that ended."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def switch(path: Path, new: Whitening, moment: int) -> None:
+    """Switch over, and be killed at the moment with this number."""
+    opened = Catalog.open(path)
+    seen: set[tuple[str, int]] = set()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename not in WATCHED:
+            return None
+        if event == "line":
+            seen.add((frame.f_code.co_filename, frame.f_lineno))
+            if len(seen) > moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    sys.settrace(trace)
+    opened.use_whitening(new, {"labels": {"new": 1}})
+    sys.settrace(None)
+    opened.close()
+
+
+def ask(path: Path, moment: int) -> None:
+    """Open what is left, and print what it says."""
+    with Catalog.open(path) as opened:
+        ids, raw = opened.embeddings()
+        hits = [hit.item.id for hit in opened.search_embedding(raw[ids.index("0003")], 5)]
+        tuning = opened.tuning
+        left = sorted(p.name for p in path.iterdir() if p.name.startswith(("points", "tuning")))
+        said = {
+            "moment": moment,
+            "count": len(opened),
+            "tuning": list(tuning["labels"]) if tuning else None,
+            "hits": hits,
+            "raw": float(np.abs(raw).sum()),
+            "files": len(left),
+        }
+    print(json.dumps(said), flush=True)
+
+
+def main() -> None:
+    start, file, sha256 = sys.argv[1:]
+    new = Whitening.load(Path(file), sha256)
+    path, moment, killed = Path(start).with_name("copy"), 0, True
+    while killed:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(start, path)
+        ended = in_child(lambda: switch(path, new, moment))  # noqa: B023
+        killed = ended == -signal.SIGKILL
+        if not killed and ended:
+            sys.exit(f"the switch failed at moment {moment}")
+        if in_child(lambda: ask(path, moment)):  # noqa: B023
+            sys.exit(f"what was left at moment {moment} does not answer")
+        moment += 1
+
+
+if __name__ == "__main__":
+    main()
