@@ -30,7 +30,7 @@ def drawn(
 def by_hand(
     embeddings: NDArray[np.float32], labels: NDArray[np.int64], dimension: int, ridge: float
 ) -> tuple[Doubles, Doubles, float]:
-    """Return the photos in their principal directions ``(n, k)``, their covariance within classes, the ridge."""
+    """Return photos in principal directions ``(n, k)``, their covariance within classes, the ridge."""
     rows = embeddings.astype(np.float64)
     rows /= np.sqrt((rows**2).sum(axis=1, keepdims=True))
     rows -= rows.mean(axis=0)
