@@ -13,8 +13,8 @@ Several photos as one query: two photos that share the label, both left out of t
 mean of what each of the two finds alone. Where products have several photos these are two photos of a
 product; where not, two photos of one category.
 
-Each is measured as the encoder made it; by product also through a tuning, learned on other products than those
-that are asked with and searched (five folds).
+Each is measured as the encoder made it; by product also through a tuning, learned on other products than
+those that are asked with and searched (five folds).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python tests/kill_while_switching.py CATALOG WHITENING SHA256 FIRST STRIDE
 
-Every STRIDE-th moment is tried, from FIRST on, until one comes too late. A moment is the first time that a line
-of the code that takes part is reached. Each is tried on a copy of the catalogue, in a process of its own that
-kills itself there; another one opens the copy and asks it.
+Every STRIDE-th moment is tried, from FIRST on, until one comes too late. A moment is the first time that a
+line of the code that takes part is reached. Each is tried on a copy of the catalogue, in a process of its
+own that kills itself there; another one opens the copy and asks it.
 """
 
 from __future__ import annotations

@@ -150,6 +150,11 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
         A new directory.
     progress : callable, optional
         Called with what is being done, how much is done, and of how much.
+
+    Raises
+    ------
+    CatalogError
+        If it is the same catalogue, or one of its photos cannot be read any more.
     """
     from serupa.catalog import Catalog
 
@@ -160,10 +165,15 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
     total, tell = catalog.count(), progress or (lambda *_: None)
     made = Catalog.create(directory, other, metrics=catalog.metrics)
     try:
-        made.add(
+        report = made.add(
             list(catalog.items()),
             progress=lambda report: tell(f"indexing with {made.card.name}", report.seen, total),
         )
+        if report.failures:  # a smaller gallery is easier: the two would not be compared on the same terms
+            raise CatalogError(
+                f"cannot compare with {made.card.name}: {len(report.failures)} photos of {catalog.path} cannot "
+                f"be read, the first: {report.failures[0].reason}"
+            )
     except BaseException:
         made.close()
         raise
