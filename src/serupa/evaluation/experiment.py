@@ -171,8 +171,8 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
         )
         if report.failures:  # a smaller gallery is easier: the two would not be compared on the same terms
             raise CatalogError(
-                f"cannot compare with {made.card.name}: {len(report.failures)} photos of {catalog.path} cannot "
-                f"be read, the first: {report.failures[0].reason}"
+                f"cannot compare with {made.card.name}: {len(report.failures)} photos of {catalog.path} "
+                f"cannot be read, the first: {report.failures[0].reason}"
             )
     except BaseException:
         made.close()
