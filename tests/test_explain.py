@@ -16,15 +16,23 @@ from serupa.errors import CatalogError, EncoderError, ImageError, ItemNotFoundEr
 from serupa.explain import color_map, contributions, draw, explain, measure
 from serupa.images import Crop
 from serupa.store.base import METRICS, Metric
+from serupa.whitening import fit_whitening
 
 TOLERANCE = 1e-4
 
 
+@pytest.mark.parametrize("tuned", [False, True], ids=["as encoded", "tuned"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_cells_of_both_photos_add_up_to_what_search_says(
-    catalog: Catalog, items: list[Item], metric: Metric
+    catalog: Catalog, items: list[Item], metric: Metric, tuned: bool
 ) -> None:
     photo = items[5].image
+    if tuned:
+        before = explain(catalog, photo, items[0].id, metric=metric)
+        ids, embeddings = catalog.embeddings()
+        products = np.array([int(catalog.get(one).product_id[1:]) for one in ids])  # type: ignore[index]
+        catalog.use_whitening(fit_whitening(embeddings, [products], dimension=12, ridge=0.1))
+        assert explain(catalog, photo, items[0].id, metric=metric).distance != before.distance
     for hit in catalog.search(photo, 6, metric=metric)[1:]:
         found = explain(catalog, photo, hit.item.id, metric=metric)
         whole = found.similarity if found.what == "similarity" else found.distance

@@ -14,6 +14,10 @@ manhattan  ``sum_j (q_kj - o_j) sign(q_j - o_j) / n``       the distance ``|q - 
 
 and the same with the two exchanged for the item's map. For cosine a large cell makes the photos alike; for
 the two distances a large cell keeps them apart, and a negative one brings them together.
+
+A tuned catalogue compares what its whitening makes of embeddings (`serupa.whitening`): scaled to length 1,
+shifted, projected, scaled again. With both norms fixed that is an affine map, and the mean of mapped cells is
+the mapped mean: the same sums over the mapped cells are exact there, too.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
+    from serupa.whitening import Whitening
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in fractions of an upright photo."""
@@ -138,10 +143,11 @@ def explain(
     pixels = np.stack([encoder.preprocess(photo, crop), encoder.preprocess(held.image)])
     query_map, item_map = encoder.feature_maps(pixels)
     query_cells, item_cells = _cells(query_map), _cells(item_map)
+    _refuse_changed(catalog, held, item_cells.mean(axis=0))
+    query_cells, item_cells = (_compared(cells, catalog.whitening) for cells in (query_cells, item_cells))
     query, other = query_cells.mean(axis=0), item_cells.mean(axis=0)
-    _refuse_changed(catalog, held, other)
     value = measure(query, other, chosen)
-    distance = 1.0 - value if chosen == "cosine" else value
+    distance = max(0.0, 1.0 - value) if chosen == "cosine" else value
     grid = query_map.shape[1:]
     return Explanation(
         chosen,
@@ -193,13 +199,24 @@ def measure(one: NDArray[np.float64], other: NDArray[np.float64], metric: Metric
     return float(np.linalg.norm(one - other, 1 if metric == "manhattan" else 2))
 
 
-def _divided(vector: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
-    return vector / norm if norm else np.zeros_like(vector)
+def _divided(values: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
+    return values / norm if norm else np.zeros_like(values)
 
 
 def _cells(feature_map: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return a map (d, h, w) as cells (h * w, d)."""
     return feature_map.reshape(len(feature_map), -1).T.astype(np.float64)
+
+
+def _compared(cells: NDArray[np.float64], whitening: Whitening | None) -> NDArray[np.float64]:
+    """Map cells ``(n, d)`` so that their mean is the vector that the catalogue compares."""
+    if whitening is None:
+        return cells
+    norm = float(np.linalg.norm(cells.mean(axis=0)))
+    if not norm:
+        return np.zeros((len(cells), whitening.dimension))
+    mapped = (cells / norm - whitening.mean) @ whitening.projection.T.astype(np.float64)
+    return _divided(mapped, float(np.linalg.norm(mapped.mean(axis=0))))
 
 
 def _metric(name: str) -> Metric:

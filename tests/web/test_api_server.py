@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,47 @@ def shop(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Path:
     return folder
 
 
+class Process:
+    """A running `serupa serve`. Its log goes to a file: a pipe that nobody empties would stop it."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed by close
+        self._popen = subprocess.Popen(command, stderr=self._log, text=True, env=os.environ | environment)
+
+    def address(self) -> str:
+        """Wait until it says where it serves."""
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"http://[\d.:]+\n", self.log())):
+            assert self.running and time.monotonic() < deadline, self.log()
+            time.sleep(0.02)
+        return found[0].strip()
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def tell(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end; return how it ended, and its log."""
+        return self._popen.wait(timeout=20), self.log()
+
+    def close(self) -> None:
+        self._popen.kill()
+        self._popen.wait()
+        self._log.close()
+
+
 @contextmanager
-def serving(shop: Path, *flags: str, **environment: str) -> Iterator[tuple[str, Any]]:
+def serving(shop: Path, *flags: str, **environment: str) -> Iterator[tuple[str, Process]]:
     """Run `serupa serve`; yield its address and its process."""
-    command = [*COMMAND, "-c", str(shop), *flags]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"http://[\d.:]+", line)
-        assert found, line + process.stderr.read()
-        yield found[0], process
-    finally:
-        process.kill()
-        process.wait()
+    with closing(Process([*COMMAND, "-c", str(shop), *flags], environment)) as process:
+        yield process.address(), process
 
 
 def get(url: str) -> Any:
@@ -92,14 +120,14 @@ def test_told_to_stop_it_answers_first_and_closes_the_catalog(
         whole = request_of(Path(items[2].image).read_bytes(), "shop")
         stream.sendall(whole[:-500])
         time.sleep(0.3)
-        process.send_signal(number)
+        process.tell(number)
         time.sleep(0.3)
-        assert process.poll() is None
+        assert process.running
         stream.sendall(whole[-500:])
         status, told = answer_of(stream)
         assert (status, told["hits"][0]["id"]) == (200, items[2].id)
-        _, errors = process.communicate(timeout=20)
-        assert process.returncode == 0, errors
+        code, errors = process.ended()
+        assert code == 0, errors
         assert "Traceback" not in errors
     with Catalog.open(shop) as opened:
         assert len(opened) == 7
@@ -115,8 +143,8 @@ def test_served_catalog_is_held_and_its_key_stays_secret(shop: Path, items: list
         assert second.returncode == 1
         assert "in use by" in second.stderr
         port = url.rsplit(":", 1)[1]
-        process.terminate()
-        _, errors = process.communicate(timeout=20)
+        process.tell(signal.SIGTERM)
+        _, errors = process.ended()
         lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
         assert [line["path"] for line in lines] == ["/api/v1/info", "/api/v1/items/100%25/a b"]
         assert KEY not in errors

@@ -7,7 +7,7 @@ import math
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from serupa.catalog import SearchResult
 from serupa.explain import Explanation, Heat
@@ -26,23 +26,18 @@ def _storable(text: str) -> str:
     return text
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
 Identifier = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
 K = Annotated[int, Field(ge=1, le=100, description="How many hits.")]
 Offset = Annotated[int, Field(ge=0, le=10_000, description="How many of the nearest to pass over.")]
 Metric = Annotated[
     MetricName | None,
-    BeforeValidator(_empty_is_none),
     Field(description="One of the catalogue's metrics; its first unless given."),
 ]
 By = Annotated[ByName, Field(description="Hits are items, or distinct products by their nearest photo.")]
 Conditions = Annotated[
-    list[Annotated[str, Field(max_length=2_000)]],
+    list[Annotated[str, Field(max_length=1_000)]],
     Field(
-        max_length=50,
+        max_length=20,
         description=(
             "Filters, all of which must hold: `color=Black`, `color=Black|Blue`, `color!=Red`, "
             "`price=10..50`, `price>=10`."
@@ -52,7 +47,6 @@ Conditions = Annotated[
 ]
 CropText = Annotated[
     Annotated[str, Field(max_length=200)] | None,
-    BeforeValidator(_empty_is_none),
     Field(
         description="The part of the upright photo to use, in fractions of its sides: `x,y,w,h`.",
         examples=["0.1,0.2,0.5,0.6"],
@@ -89,7 +83,6 @@ class ExplainForm(_Model):
     photo: PhotoFile | None = None
     from_id: Annotated[
         Identifier | None,
-        BeforeValidator(_empty_is_none),
         Field(description="An item whose photo is the query, instead of `photo`."),
     ] = None
     item_id: Identifier
@@ -102,7 +95,7 @@ class ItemForm(_Model):
 
     photo: PhotoFile
     id: Identifier
-    product_id: Annotated[Identifier | None, BeforeValidator(_empty_is_none)] = None
+    product_id: Identifier | None = None
     attributes: Annotated[
         str,
         Field(

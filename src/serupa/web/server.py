@@ -22,6 +22,7 @@ except ImportError as error:
 
 _KEEP_ALIVE_S = 15
 _CONNECTIONS = 2_000
+_HEAD_BYTES = 262_144  # an address with as many filters as the API takes, each letter written as 12 bytes
 
 
 def run(
@@ -73,6 +74,8 @@ def run(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                http="h11",  # bounds the head of a request; httptools, taken where it is installed, does not
+                h11_max_incomplete_event_size=_HEAD_BYTES,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(settings.time_limit_s) + 1,
                 limit_concurrency=_CONNECTIONS,
