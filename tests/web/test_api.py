@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -618,11 +619,16 @@ def test_quality_page_shows_the_last_evaluation(catalog: Catalog) -> None:
         report = {"label": "category", "items": 24, "queries": 24, "seed": 0, "metrics": {"cosine": values}}
         (folder / "evaluation.json").write_text(json.dumps(report))
         (folder / "precision_by_k.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        (folder / "figures").mkdir()
+        for name, size in (("best-queries", 9), ("precision-and-recall", 1)):
+            (folder / "figures" / f"{name}.svg").write_bytes(b" " * size)
+            (folder / "figures" / f"{name}.png").write_bytes(b" " * 5)
         (folder / "secret.txt").write_text("secret")
         (catalog.path / "outside.png").write_text("secret")
         page = client.get("/quality").text
         assert "0.593" in page
-        assert "/quality/figures/precision_by_k.svg" in page
+        shown = re.findall(r"/quality/figures/([\w.-]+)", page)  # each once, the smaller file
+        assert shown == ["precision-and-recall.svg", "best-queries.png", "precision_by_k.svg"]
         figure = client.get("/quality/figures/precision_by_k.svg")
         assert figure.headers["content-type"].startswith("image/svg+xml")
         for made_up in (

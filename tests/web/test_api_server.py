@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from serupa import Catalog, Item
+from serupa.web.server import _listen
 
 KEY = "a-write-key-of-24-letters"
 COMMAND = [sys.executable, "-m", "serupa", "serve", "--port", "0"]
@@ -131,6 +132,12 @@ def test_told_to_stop_it_answers_first_and_closes_the_catalog(
         assert "Traceback" not in errors
     with Catalog.open(shop) as opened:
         assert len(opened) == 7
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    """asyncio sets TCP_NODELAY on accepted sockets whose listener says that it is TCP, and on no others."""
+    with _listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_served_catalog_is_held_and_its_key_stays_secret(shop: Path, items: list[Item]) -> None:

@@ -155,6 +155,7 @@ def test_region_by_mouse(window: Window, sample_photo: Path) -> None:
 
 def test_region_by_touch(window: Window, sample_photo: Path) -> None:
     page = results(window, sample_photo, viewport=PHONE, has_touch=True, is_mobile=True)
+    page.wait_for_load_state("networkidle")  # a page that is busy lets go of a finger
     touch = page.context.new_cdp_session(page)
     start, end = frame_point(page, 1, 1), frame_point(page, 0.5, 0.5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,16 @@ pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
 _templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")))
 
 _FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(svg|png)")
+_ORDER = (  # what a reader asks first comes first; figures that are not known come last
+    "precision-and-recall",
+    "similarity-of-pairs",
+    "map-of-items",
+    "example-queries",
+    "best-queries",
+    "worst-queries",
+    "largest-classes",
+    "images-per-class",
+)
 
 
 @pages.get("/")
@@ -51,7 +62,10 @@ async def quality_page(request: Request) -> Response:
     report, figures = await service.reading(lambda: (_report(folder), _figures(folder)))
     context = {
         "report": report,
-        "figures": [{"url": f"/quality/figures/{name}", "title": _title(name)} for name in figures],
+        "figures": [
+            {"url": f"/quality/figures/{path.name}", "name": path.stem, "title": _title(path.stem)}
+            for path in _shown(figures.values())
+        ],
     }
     return _templates.TemplateResponse(request, "quality.html", context)
 
@@ -82,5 +96,15 @@ def _figures(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(found) if _FIGURE.fullmatch(path.name)}
 
 
-def _title(name: str) -> str:
-    return re.sub(r"[_-]+", " ", Path(name).stem).capitalize()
+def _shown(figures: Iterable[Path]) -> list[Path]:
+    """Return each figure once, in the format that takes fewer bytes, in the order of the page."""
+    formats: dict[str, list[Path]] = {}
+    for path in figures:
+        formats.setdefault(path.stem, []).append(path)
+    smallest = [min(paths, key=lambda path: path.stat().st_size) for paths in formats.values()]
+    place = {stem: number for number, stem in enumerate(_ORDER)}
+    return sorted(smallest, key=lambda path: (place.get(path.stem, len(place)), path.stem))
+
+
+def _title(stem: str) -> str:
+    return re.sub(r"[_-]+", " ", stem).capitalize()

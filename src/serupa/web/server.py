@@ -105,10 +105,19 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listening = None
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        # asyncio sends at once (TCP_NODELAY) only on sockets that say they are TCP; on one of
+        # socket.create_server, which does not, each answer would wait 40 ms for an acknowledgement
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(1024)
+        return listening
     except OSError as error:
+        if listening is not None:
+            listening.close()
         raise SettingsError(
             f"{host}:{port} cannot be listened at: {error.strerror or error}; choose another --port or --host"
         ) from None
