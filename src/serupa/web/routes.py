@@ -345,6 +345,7 @@ async def info(request: Request) -> Info:
     del found["path"]
     return Info(
         **found,
+        tuned=found["tuning"] is not None,
         version=serupa.__version__,
         writable=service.gate.writable,
         explains=service.explains,

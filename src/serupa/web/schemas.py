@@ -287,6 +287,7 @@ class Info(BaseModel):
     input_size: int
     resize: Literal["crop", "squash", "pad"]
     metrics: list[MetricName]
+    tuned: bool = Field(description="Whether the search has learned from the catalogue's own products.")
     fields: dict[str, Literal["text", "number", "words"]]
     indexed_vectors: int
     size_bytes: int
