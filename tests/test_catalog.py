@@ -137,6 +137,8 @@ def test_facets(catalog: Catalog) -> None:
     assert catalog.facets("price") == (10.0, 33.0)
     assert catalog.facets("price", where={"category": "hats"}) == (11.0, 32.0)
     assert dict(catalog.facets("sale")) == {"true": 12, "false": 12}  # type: ignore[arg-type]
+    catalog.remove(where={"category": "hats"})  # what nothing has any more is no choice, at once
+    assert dict(catalog.facets("category")) == {"dresses": 8, "shirts": 8}  # type: ignore[arg-type]
     assert len(catalog.facets("product_id") or ()) == 8
     for name in ("description", "nothing"):
         with pytest.raises(FilterError, match=name):

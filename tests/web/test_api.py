@@ -335,6 +335,7 @@ def test_explain_refusals(client: Client, items: list[Item]) -> None:
 
 def test_health_and_metrics(client: Client, items: list[Item]) -> None:
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
+    assert client.head("/healthz").status_code == client.head("/readyz").status_code == 200
     post(client, "search", items[0].image)
     client.get("/api/v1/items/item-01")
     client.get("/made/up/address")
@@ -604,6 +605,7 @@ def test_pages(client: Client) -> None:
         answer = client.get(address)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/html")
+        assert client.head(address).status_code == 200
     assert client.get("/item/nobody").status_code == 404
     assert client.get("/static/serupa.css").headers["content-type"].startswith("text/css")
     for made_up in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/none.js"):

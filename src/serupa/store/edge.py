@@ -297,7 +297,8 @@ class EdgeStore:
         answer = self._shard.facet(
             self._engine.FacetRequest(payload_key(field), limit=limit, exact=True, filter=self._filter(where))
         )
-        return [(hit.value, hit.count) for hit in answer.hits]
+        # values whose points are all deleted stay in the engine's index until it is opened again
+        return [(hit.value, hit.count) for hit in answer.hits if hit.count]
 
     def bounds(self, field: str, where: Filter = ()) -> tuple[float, float] | None:
         q = self._engine

@@ -37,12 +37,14 @@ _ORDER = (  # what a reader asks first comes first; figures that are not known c
 )
 
 
+@pages.head("/")
 @pages.get("/")
 async def search_page(request: Request) -> Response:
     """Show the search."""
     return _templates.TemplateResponse(request, "search.html")
 
 
+@pages.head("/item/{item_id:path}")
 @pages.get("/item/{item_id:path}")
 async def item_page(request: Request, item_id: str) -> Response:
     """Show an item; the page says so if there is none."""
@@ -54,6 +56,7 @@ async def item_page(request: Request, item_id: str) -> Response:
     return _templates.TemplateResponse(request, "item.html", {"item": item})
 
 
+@pages.head("/quality")
 @pages.get("/quality")
 async def quality_page(request: Request) -> Response:
     """Show the catalogue's last evaluation, if there is one."""

@@ -353,12 +353,14 @@ async def info(request: Request) -> Info:
     )
 
 
+@health.head("/healthz", include_in_schema=False)
 @health.get("/healthz", tags=["operation"], summary="Is the process up?", response_model=Status)
 async def healthz() -> Status:
     """Answer as long as the process does."""
     return Status()
 
 
+@health.head("/readyz", include_in_schema=False)
 @health.get(
     "/readyz",
     tags=["operation"],
