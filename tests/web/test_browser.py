@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -357,20 +359,28 @@ def test_keyboard_alone(window: Window, sample_photo: Path) -> None:
 # Why alike
 
 
-def test_why_alike_adds_up(window: Window, sample_photo: Path) -> None:
+@pytest.mark.parametrize(("metric", "what"), [("cosine", "similarity"), ("manhattan", "distance")])
+def test_why_alike_adds_up(window: Window, sample_photo: Path, metric: str, what: str) -> None:
     page = results(window, sample_photo)
+    if metric != "cosine":
+        page.get_by_role("button", name="Options").click()
+        after(page, lambda: page.locator(".menu:popover-open").get_by_text(metric.capitalize()).click())
+        page.keyboard.press("Escape")
     card = page.locator(".card").nth(1)
     shown = float(card.locator(".score > span:last-child").inner_text())
     with page.expect_response("**/api/v1/explain") as answer:
         card.locator(".why").click()
     explained = answer.value.json()
     for side in ("query", "item"):
-        assert np.sum(explained[side]["cells"]) == pytest.approx(explained["similarity"], abs=1e-4)
+        assert np.sum(explained[side]["cells"]) == pytest.approx(explained[what], rel=1e-5, abs=1e-4)
+    assert explained["what"] == what
     assert explained["similarity"] == pytest.approx(shown, abs=0.0051)
     page.wait_for_selector(".card.explained .picture:not(.pair) canvas.heat")
-    told = re.search(r"[\d.]*\d", page.locator("#legend p").inner_text())
-    assert told is not None
-    assert float(told[0]) == pytest.approx(explained["similarity"], abs=1e-4)
+    legend = page.locator("#legend p").inner_text()
+    assert what in legend
+    total = re.search(r"[\d.,]*\d", legend)
+    assert total is not None
+    assert float(total[0].replace(",", "")) == pytest.approx(explained[what], abs=1e-4)
     inked = """canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
         .data.some(v => v > 0)"""
     for canvas in page.locator("canvas.heat:visible").all():
@@ -528,24 +538,55 @@ def test_quality_page_says_when_nothing_was_measured(window: Window) -> None:
     assert page.locator(".state h2").inner_text() == "Not measured yet"
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_quality_page_shows_table_and_figures(window: Window, sample_catalog: Catalog, theme: str) -> None:
+    folder = sample_catalog.path / "evaluation"
+    shares = {"1": 0.593, "10": 0.25}
+    values = {
+        "precision": shares, "recall": shares, "map": 0.38,
+        "ci95": {"precision": {"1": [0.54, 0.64]}, "map": [0.35, 0.41]},
+    }  # fmt: skip
+    report = {"label": "category", "items": 46, "queries": 46, "seed": 0}
+    (folder / "figures").mkdir(parents=True)
+    try:
+        metrics = {"cosine": values, "euclidean": values, "manhattan": values}
+        (folder / "evaluation.json").write_text(json.dumps(report | {"metrics": metrics}))
+        Image.new("RGB", (400, 300), "white").save(folder / "figures" / "precision-and-recall.png")
+        page = window.open("/quality", viewport=PHONE, is_mobile=True, locale="id-ID", color_scheme=theme)
+        assert page.locator("tbody tr").count() == 5
+        assert page.locator("tbody tr").first.inner_text().split() == [
+            "Presisi", "pada", "1", *["0.593", "0.540–0.640"] * 3
+        ]  # fmt: skip
+        figure = page.locator(".figures img")
+        figure.scroll_into_view_if_needed()
+        assert figure.get_attribute("alt") == "Presisi dan recall hasil-hasil pertama"
+        page.wait_for_function("() => document.querySelector('.figures img').naturalWidth === 400")
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+        check(page, "quality")
+    finally:
+        shutil.rmtree(folder)
+
+
 # Everybody
+
+
+def check(page: Page, what: str) -> None:
+    """Fail for a serious or critical fault that axe-core finds."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    serious = [f for f in found if f["impact"] in ("serious", "critical")]
+    told = [f"{what}: {f['id']}: {[n['html'][:120] for n in f['nodes']]}" for f in serious]
+    assert not told
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", ["desk", "phone"])
 def test_no_barrier(window: Window, sample_photo: Path, theme: str, viewport: str) -> None:
     """axe-core finds no serious or critical fault on any page or in any state."""
-    from axe_playwright_python.sync_playwright import Axe
-
     shape: dict[str, object] = (
         {"viewport": PHONE, "has_touch": True, "is_mobile": True} if viewport == "phone" else {}
     )
-
-    def check(page: Page, what: str) -> None:
-        found = Axe().run(page).response["violations"]
-        serious = [f for f in found if f["impact"] in ("serious", "critical")]
-        told = [f"{what}: {f['id']}: {[n['html'][:120] for n in f['nodes']]}" for f in serious]
-        assert not told
 
     page = window.open("/", color_scheme=theme, **shape)
     page.wait_for_selector("#samples a img")
@@ -568,6 +609,8 @@ def test_no_barrier(window: Window, sample_photo: Path, theme: str, viewport: st
     check(page, "product")
     page.goto("/quality")
     check(page, "quality")
+    page.goto("/docs")
+    check(page, "reference")
 
 
 def test_phone_has_no_sideways_scroll_and_room_for_fingers(window: Window, sample_photo: Path) -> None:
