@@ -221,6 +221,7 @@ def busy(page: Page, photo: Path) -> None:
 def lost(page: Page, photo: Path) -> None:
     page.goto("/?q=upload:0")
     page.wait_for_selector("[data-state]")
+    page.wait_for_load_state("networkidle")
 
 
 def empty(page: Page, photo: Path) -> None:
