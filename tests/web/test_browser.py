@@ -596,6 +596,7 @@ def test_no_barrier(window: Window, sample_photo: Path, theme: str, viewport: st
     check(page, "refused")
     page.set_input_files("#browse", sample_photo)
     settled(page)
+    page.wait_for_selector("#choices .pick")
     check(page, "results")
     page.locator(".why").nth(1).click()
     page.wait_for_selector(".card.explained")
