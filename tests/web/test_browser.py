@@ -321,6 +321,7 @@ def test_unknown_product(window: Window) -> None:
 def test_keyboard_alone(window: Window, sample_photo: Path) -> None:
     """From the first page to a product and back, with the Tab, arrow, Enter and Escape keys."""
     page = window.open()
+    page.wait_for_load_state("networkidle")
 
     def tab_to(selector: str, limit: int = 60) -> None:
         for _ in range(limit):
