@@ -61,6 +61,18 @@ docs: $(VENV)/.installed-dev
 	TERM=dumb NO_COLOR=1 COLUMNS=80 $(BIN)/python -m typer serupa.cli utils docs --name serupa \
 	  --title "The serupa command" --output docs/cli.md
 
+# What is compared with lives in an environment of its own, like PyTorch above.
+# ARGS="PHOTOS" indexes your own; ARGS=--quick is small and rough, ARGS=--full takes hours. See bench/README.md.
+bench: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m bench.run $(ARGS)
+
+$(VENV)-bench/.installed: $(PACKAGE) bench/requirements.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable .
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
+	@touch $@
+
 # What the tests ran with, to the version; every install of make's is held to it.
 constraints:
 	rm -rf build/constraints
@@ -81,4 +93,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-reference demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-reference $(VENV)-bench demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

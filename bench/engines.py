@@ -207,7 +207,7 @@ def main() -> None:
             engine.open(vectors)
             answer = {"open_s": time.perf_counter() - start, "resident_mb": resident_mb() - before}
         elif command["do"] == "single":
-            answer = single(engine, asked, width, exact)
+            answer = single(engine, asked[: command.get("queries", len(asked))], width, exact)
             answer["resident_mb"] = resident_mb()
         else:
             rows = command.get("queries", len(asked))

@@ -92,7 +92,7 @@ class Bench:
         command = [sys.executable, "-m", "serupa", "encoders", "quantize", encoder, "--json"]
         command += ["--calibrate", str(self.table), "--out", str(self.scratch / f"{encoder}-int8")]
         command += ["--weights", weights] if weights else []
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             print(f"{encoder}: {done.stderr.splitlines()[-1]}\n")
             return {}
@@ -145,7 +145,9 @@ def make_resnet(scratch: Path) -> dict[str, str]:
     size = {"height": 224, "width": 224}
     settings = {
         "image_processor_type": "CLIPImageProcessor",
-        **dict.fromkeys(("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"), True),
+        **dict.fromkeys(
+            ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"), True
+        ),
         "size": {"shortest_edge": 224},
         "crop_size": size,
         "resample": 2,
@@ -156,7 +158,7 @@ def make_resnet(scratch: Path) -> dict[str, str]:
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     values = card.to_dict()
     lines = [
-        f'{key} = {json.dumps(values[key])}'
+        f"{key} = {json.dumps(values[key])}"
         for key in ("dimension", "input_size", "mean", "std", "resize", "resample", "licence")
     ]
     ports = 'input = "pixel_values"\nlayout = "NCHW"\noutput = "embedding"'
@@ -215,7 +217,9 @@ def show(bench: Bench, quantized: dict[str, Any]) -> None:
     rows = []
     for job in jobs.values():
         alone = "alone" in job.title
-        times = ["", ""] if alone else [f"{job.rate / jobs[peer].rate:.1f}" for peer in ("paper", "fastembed")]
+        times = (
+            ["", ""] if alone else [f"{job.rate / jobs[peer].rate:.1f}" for peer in ("paper", "fastembed")]
+        )
         whole = "" if alone else spread(job.whole_per_s, 1)
         rows.append([job.title, spread(job.photos_per_s, 1), whole, *times, spread(job.cpu_ms, 1)])
     print(markdown(columns, rows))

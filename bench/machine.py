@@ -57,7 +57,9 @@ def _processor() -> str:
 
 def _vector_instructions() -> str:
     flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
-    return ", ".join(name for name in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimd") if name in flags)
+    return ", ".join(
+        name for name in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimd") if name in flags
+    )
 
 
 def _memory() -> str:

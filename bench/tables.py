@@ -1,4 +1,4 @@
-"""Tables in Markdown, which every script here prints, and back to values, which bench/run.py writes as JSON."""
+"""Tables in Markdown, which every script here prints, and back to values, for the JSON of bench/run.py."""
 
 from __future__ import annotations
 

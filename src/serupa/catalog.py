@@ -638,8 +638,11 @@ class Catalog:
         """
         chosen, conditions = self._metric(metric), self._filter(where)
         ranked: list[list[tuple[str, float]]] = []
-        for batch in grouped(ids, 64):
-            vectors = np.stack([p.vectors[chosen] for p in self._ordered(batch, (chosen,))])
+        # many exact queries at once share one pass over the vectors; 40,000 of 1,280 values take 200 MB
+        for batch in grouped(ids, 40_000 if exact else 64):
+            vectors = np.stack(
+                [p.vectors[chosen] for part in grouped(batch, 256) for p in self._ordered(part, (chosen,))]
+            )
             # one more is asked for and the item taken out here: queries that differ in their vector
             # alone are scored together by the engine, 4 times as fast as with a filter each
             answers = self._store.search(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from serupa import CatalogError
+from serupa.store import scan
 from serupa.store.base import METRICS, Examples, Metric, Point, Store, as_filter, distances
 from serupa.store.edge import EdgeStore
 
@@ -72,6 +73,48 @@ def test_equal_distances_are_ordered_by_id(store: Store) -> None:
     store.upsert([point(number, same) for number in (290, 5, 120)])
     (found,) = store.search(same[None], "euclidean", 3)
     assert [n.id for n in found] == ["p005", "p120", "p290"]
+
+
+@pytest.mark.parametrize("metric", scan.METRICS)
+def test_many_exact_queries_are_one_pass(
+    store: Store, vectors: np.ndarray, metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks that divide neither points nor queries; equal vectors are ordered by id, also at the end."""
+    points = vectors.copy()
+    points[[5, 120, 290]] = points[17]
+    store.upsert([point(number, points[number]) for number in (5, 120, 290)])
+    queries = np.concatenate([points, np.random.default_rng(1).normal(size=(20, DIMENSION))])
+    monkeypatch.setattr(store, "scroll", counted := Counted(store.scroll))
+    monkeypatch.setattr(scan, "FROM", 10)
+    monkeypatch.setattr(scan, "_BLOCK", 64)
+    found = store.search(queries.astype(np.float32), metric, 10, exact=True, payload=False)
+    assert counted.calls == 1
+    for query, one in zip(queries, found, strict=True):
+        distances = np.sqrt(((points - query) ** 2).sum(axis=1))
+        if metric == "cosine":
+            lengths = np.linalg.norm(points, axis=1) * np.linalg.norm(query)
+            distances = 1 - (points * query).sum(axis=1) / lengths
+        nearest = np.lexsort((np.arange(COUNT), distances))[:10]
+        assert [n.id for n in one] == [f"p{row:03}" for row in nearest]
+        np.testing.assert_allclose([n.distance for n in one], distances[nearest], atol=1e-5)
+
+
+def test_many_exact_queries_with_a_filter(store: Store, vectors: np.ndarray) -> None:
+    many = np.tile(vectors, (scan.FROM // COUNT + 1, 1))
+    red = as_filter({"color": "red"})
+    found = store.search(many, "cosine", 200, where=red, exact=True, payload=False)
+    assert {len(one) for one in found} == {COUNT // 3}
+    few = store.search(vectors, "cosine", 200, where=red, exact=True, payload=False)
+    assert [[n.id for n in one] for one in found[:COUNT]] == [[n.id for n in one] for one in few]
+
+
+class Counted:
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function, self.calls = function, 0
+
+    def __call__(self, *args: object, **options: object) -> object:
+        self.calls += 1
+        return self.function(*args, **options)
 
 
 def test_filters(store: Store, vectors: np.ndarray) -> None:

@@ -56,8 +56,9 @@ class CatalogRanker:
                 )
                 yield [(hit.item.id, hit.distance) for hit in found]
             return
-        for start in range(0, len(queries), _BATCH):
-            batch = queries[start : start + _BATCH]
+        size = max(1, len(queries)) if self._exact else _BATCH  # exact ones share their passes
+        for start in range(0, len(queries), size):
+            batch = queries[start : start + size]
             yield from self._catalog.rank(batch, limit, metric=metric, exact=self._exact)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.errors import CatalogError
+from serupa.store import scan as scanning
 from serupa.store.base import (
     Condition,
     Examples,
@@ -201,6 +202,9 @@ class EdgeStore:
         exact: bool = False,
         payload: bool = True,
     ) -> list[list[Neighbor]]:
+        plain = exact and not payload and exclude is None
+        if plain and metric in scanning.METRICS and len(vectors) >= scanning.FROM:
+            return self._scan(vectors, metric, limit, where)
         q = self._engine
         keep = True if payload else ["id"]
         params = self._params(limit, exact=exact)
@@ -279,6 +283,13 @@ class EdgeStore:
         if len(requests) == 1:
             return [self._shard.query(requests[0])]
         return self._shard.query_batch(self._engine.QueryBatchRequest(requests)) if requests else []
+
+    def _scan(
+        self, vectors: NDArray[np.float32], metric: Metric, limit: int, where: Filter
+    ) -> list[list[Neighbor]]:
+        points = self.scroll(where, vectors=(metric,), batch=1_024)
+        found = scanning.scan(points, vectors, metric, limit)
+        return [[Neighbor(name, distance, {"id": name}) for name, distance in one] for one in found]
 
     def count(self, where: Filter = ()) -> int:
         return self._shard.count(self._engine.CountRequest(exact=True, filter=self._filter(where)))
