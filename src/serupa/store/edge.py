@@ -35,15 +35,21 @@ EXACT_BELOW = 20_000
 """Catalogues smaller than this are scanned: exact, and a few milliseconds at 1,280 values."""
 
 # Chosen by bench/search.py; what each costs and gains stands in docs/performance.md.
-_LINKS = 16
-_BUILD_WIDTH = 128
-_SEARCH_WIDTH = 200
+_LINKS = 24
+_BUILD_WIDTH = 160
+_NARROWEST = 128
+_WIDTH_OVER_ROOT = 0.55
 _OVERSAMPLING = 2.0
 _SCAN_BELOW_KB = 10_000
 _NO_LIMIT_KB = 2**40
 
 _IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
 _FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long reopening replays
+
+
+def search_width(indexed: int) -> int:
+    """Return how many candidates a search keeps: what finds 99 % of the true neighbours grows as the root."""
+    return max(_NARROWEST, round(_WIDTH_OVER_ROOT * indexed**0.5))
 
 
 def point_uuid(item_id: str) -> str:
@@ -83,6 +89,7 @@ class EdgeStore:
             raise CatalogError(f"{directory}: the store cannot be opened: {error}") from error
         self._indexes = set(self._shard.info().payload_schema)
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
+        self._width = search_width(self._shard.info().points_count)
 
     def _create(self, directory: Path, dimensions: Mapping[str, int]) -> None:
         """Make the shard beside its place, then move it there: a crash leaves no half of one."""
@@ -275,7 +282,7 @@ class EdgeStore:
         q = self._engine
         return q.SearchParams(
             exact=exact,
-            hnsw_ef=max(_SEARCH_WIDTH, 2 * limit),
+            hnsw_ef=max(self._width, 2 * limit),
             quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
         )
 
@@ -331,6 +338,7 @@ class EdgeStore:
         self._shard.flush()
         self._shard.optimize()
         self._unflushed = 0
+        self._width = search_width(self._shard.info().points_count)
 
     def indexed(self) -> int:
         # the engine counts every vector of an indexed part, with those that are never searched
