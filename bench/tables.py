@@ -35,7 +35,7 @@ def parse(text: str) -> list[list[dict[str, Any]]]:
     """Return the tables of a Markdown text, a mapping a row; cells that are numbers as numbers."""
     tables: list[list[dict[str, Any]]] = []
     for block in _blocks(text):
-        head, _, *rows = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in block]
+        head, _, *rows = [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in block]
         tables.append([dict(zip(head, map(_value, row), strict=False)) for row in rows])
     return tables
 

@@ -10,9 +10,9 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from serupa import CatalogError
-from serupa.store import scan
+from serupa.store import edge, scan
 from serupa.store.base import METRICS, Examples, Metric, Point, Store, as_filter, distances
-from serupa.store.edge import EdgeStore
+from serupa.store.edge import EdgeStore, search_width
 
 DIMENSION = 16
 COUNT = 300
@@ -314,3 +314,32 @@ def test_diversity(store: Store, vectors: np.ndarray, metric: Metric) -> None:
     for n in range(1, 29):
         assert apart[n, :n].min() >= apart[n + 1 :, :n].min(axis=1).max() - 1e-4
     assert store.diversify([], vectors[0], metric, 3, 0.5) == []
+
+
+def test_files_with_other_settings_open(
+    tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that was made with another graph is searched as it is, and takes more points."""
+    monkeypatch.setattr(edge, "_LINKS", 8)
+    monkeypatch.setattr(edge, "EXACT_BELOW", 0)
+    made = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    made.upsert([Point(f"p{i:03}", {"cosine": v}, {"id": f"p{i:03}"}) for i, v in enumerate(vectors[:200])])
+    made.optimize()
+    made.close()
+    monkeypatch.undo()
+    opened = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    assert [one[0].id for one in opened.search(vectors[:200], "cosine", 1)] == [
+        f"p{i:03}" for i in range(200)
+    ]
+    opened.upsert([Point("new", {"cosine": vectors[200]}, {"id": "new"})])
+    opened.optimize()
+    assert opened.search(vectors[200:201], "cosine", 1)[0][0].id == "new"
+    assert opened.count() == 201
+    opened.close()
+
+
+def test_search_width_grows_with_the_catalogue() -> None:
+    widths = [search_width(size) for size in (0, 20_000, 70_000, 200_000, 1_000_000)]
+    assert widths == sorted(widths)
+    assert widths[0] == 128
+    assert widths[-1] == 550

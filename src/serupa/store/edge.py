@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ _FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long re
 
 def search_width(indexed: int) -> int:
     """Return how many candidates a search keeps: what finds 99 % of the true neighbours grows as the root."""
-    return max(_NARROWEST, round(_WIDTH_OVER_ROOT * indexed**0.5))
+    return max(_NARROWEST, round(_WIDTH_OVER_ROOT * math.sqrt(indexed)))
 
 
 def point_uuid(item_id: str) -> str:
