@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serupa import Catalog
+from serupa.encoders import DEFAULT, Card, load_card
 
 EVERY_S = 0.5
 
@@ -29,7 +30,8 @@ def main() -> None:
             print(json.dumps(state | memory_mb()), flush=True)
 
     thread = threading.Thread(target=tell)
-    with Catalog.create(sys.argv[2]) as catalog:
+    card = Card.from_dict(load_card(DEFAULT).to_dict() | {"input_size": int(sys.argv[3])})
+    with Catalog.create(sys.argv[2], card) as catalog:  # type: ignore[arg-type]
         thread.start()
         catalog.add(sys.argv[1], progress=lambda report: state.update(seen=report.seen))
         done.set()

@@ -73,7 +73,7 @@ def _enlarge_one(small: Path, large: Path, seed: int) -> None:
     Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(large, quality=85)
 
 
-def generated(folder: Path, count: int, size: tuple[int, int] = (540, 670)) -> Iterator[Path]:
+def generated(folder: Path, count: int, size: tuple[int, int] = (432, 536)) -> Iterator[Path]:
     """Write any number of photos with different content, quickly: 200 drawings, each file with its number.
 
     The number stands behind the end of the JPEG, where no decoder looks but a hash does.

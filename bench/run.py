@@ -56,7 +56,7 @@ SCRIPTS = (
         "memory",
         "Memory while indexing",
         usual=("--photos", "5000", "--figure", "{out}/memory.svg"),
-        full=("--photos", "100000", "--figure", "{out}/memory.svg"),
+        full=("--photos", "100000", "--side", "96", "--figure", "{out}/memory.svg"),
     ),
 )
 

@@ -13,6 +13,7 @@ from PIL import Image
 from serupa.encoders import load_card, load_encoder
 from serupa.encoders import quantize as quantizing
 from serupa.encoders.quantize import quantize
+from serupa.encoders.session import NEEDS
 from serupa.errors import EncoderError
 
 SIDE = 32
@@ -121,7 +122,7 @@ def test_refuses_what_is_not_good_enough(
     card: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantizing, "MEAN_COSINE", 1.01)
-    with pytest.raises(EncoderError, match=r"small: not quantised: .* mean cosine of 0\.\d+"):
+    with pytest.raises(EncoderError, match=r"small: not quantised: .* mean cosine of [01]\.\d+"):
         quantize(str(card), photos, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -141,7 +142,7 @@ def test_seven_bits_without_vnni(
     model = onnx.load(made.model)
     signed = [numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == TensorProto.INT8]
     assert max(int(abs(array.astype(int)).max()) for array in signed if array.ndim == 4) <= 64
-    assert not model.metadata_props
+    assert NEEDS not in {entry.key for entry in model.metadata_props}
 
 
 def test_eight_bits_are_refused_without_vnni(
@@ -167,3 +168,15 @@ def test_photos_are_taken_in_runs() -> None:
     assert len(taken) == 1000
     assert taken[:51] == [*range(50), taken[50]]  # type: ignore[comparison-overlap]
     assert taken[-1] == 4999  # type: ignore[comparison-overlap]
+
+
+def test_looks_for_sensitive_layers_only_where_it_pays(
+    card: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(quantizing, "_FAITHFUL", 0.99)
+    assert not quantize(str(card), photos, out=tmp_path / "faithful", tell=told.append).kept_float
+    assert not any("sensitive" in line for line in told)
+    monkeypatch.setattr(quantizing, "_FAITHFUL", 1.01)
+    quantize(str(card), photos, out=tmp_path / "not", tell=told.append)
+    assert any("sensitive" in line for line in told)
