@@ -69,7 +69,7 @@ bench: $(VENV)-bench/.installed
 $(VENV)-bench/.installed: $(PACKAGE) bench/requirements.txt
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable .
+	  --editable '.[web]'
 	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt
 	@touch $@
 

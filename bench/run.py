@@ -32,15 +32,15 @@ class Script:
     ----------
     name, title : str
         ``bench/<name>.py``, and its heading.
-    takes_photos : bool
-        Whether the user's photos, where there are any, are its first argument.
+    photos : str, optional
+        The option by which it takes the user's photos; empty where they are its first argument.
     usual, quick, full : tuple of str
         Its arguments: by default, with --quick, and with --full.
     """
 
     name: str
     title: str
-    takes_photos: bool = False
+    photos: str | None = None
     usual: tuple[str, ...] = ()
     quick: tuple[str, ...] = ("--quick",)
     full: tuple[str, ...] = ()
@@ -49,14 +49,22 @@ class Script:
 _MILLION = ("--sizes", "10000", "70000", "200000", "1000000")
 
 SCRIPTS = (
-    Script("startup", "Start-up", takes_photos=True),
-    Script("indexing", "Indexing", takes_photos=True),
+    Script("startup", "Start-up", photos=""),
+    Script("indexing", "Indexing", photos=""),
     Script("search", "Search", full=_MILLION),
     Script(
         "memory",
         "Memory while indexing",
         usual=("--photos", "5000", "--figure", "{out}/memory.svg"),
         full=("--photos", "100000", "--side", "96", "--figure", "{out}/memory.svg"),
+    ),
+    Script("serving", "Serving", photos="--source", quick=("--seconds", "2")),
+    Script(
+        "tuning",
+        "A tuned catalogue",
+        usual=("size", "--count", "20000"),
+        quick=("size", "--count", "2000"),
+        full=("size", "--count", "100000"),
     ),
 )
 
@@ -81,13 +89,14 @@ def main() -> None:
         if asked.only and script.name not in asked.only:
             continue
         arguments = [argument.format(out=asked.out) for argument in getattr(script, mode) or script.usual]
-        if script.takes_photos and asked.photos:
-            arguments = [asked.photos, *arguments]
+        if script.photos is not None and asked.photos:
+            arguments = [*([script.photos] if script.photos else []), asked.photos, *arguments]
         printed, seconds = run(script.name, arguments)
         if printed is None:
             failed.append(script.name)
             continue
-        text += f"\n## {script.title}\n\n{printed.strip()}\n"
+        shown = printed.strip() if parse(printed) else f"```\n{printed.strip()}\n```"  # lines of plain text
+        text += f"\n## {script.title}\n\n{shown}\n"
         found["scripts"][script.name] = {
             "arguments": arguments,
             "seconds": round(seconds, 1),
