@@ -55,6 +55,10 @@ class Job:
     def rate(self) -> float:
         return statistics.median(self.photos_per_s)
 
+    @property
+    def cpu(self) -> float:
+        return statistics.median(self.cpu_ms)
+
 
 class Bench:
     def __init__(self, scratch: Path, given: str | None, limits: tuple[int | None, int | None]) -> None:
@@ -223,8 +227,11 @@ def show(bench: Bench, quantized: dict[str, Any]) -> None:
         whole = "" if alone else spread(job.whole_per_s, 1)
         rows.append([job.title, spread(job.photos_per_s, 1), whole, *times, spread(job.cpu_ms, 1)])
     print(markdown(columns, rows))
-    print("\nBefore the first photo come imports and models: `whole process` has them, the ratios do not.\n")
-    print(markdown(["target", "measured"], targets(jobs)))
+    print(
+        "\n`whole process` and processor time hold imports and loading the model, too; the other two do not."
+    )
+    print("fastembed's own worker processes are not in its processor time.\n")
+    print(markdown(["target", "by the clock", "by processor time"], targets(jobs)))
     if kept := [(name, made) for name, made in quantized.items() if made]:
         print("\nQuality of the quantised encoders, on the photos they were calibrated with:\n")
         columns = ["encoder", "mean cosine", "smallest", "P@1 float", "P@1 int8", "left in float"]
@@ -238,25 +245,26 @@ def quality(name: str, made: dict[str, Any]) -> list[str]:
 
 
 def targets(jobs: dict[str, Job]) -> list[list[str]]:
+    """Judge what was measured by the clock, and by processor time, which a busy machine changes less."""
     rows = []
 
     def ratio(title: str, mine: str, peer: str, target: float) -> None:
         if mine in jobs:
-            rows.append([title, judged(jobs[mine].rate / jobs[peer].rate, target, at_least=True)])
+            by_clock = jobs[mine].rate / jobs[peer].rate
+            by_cpu = jobs[peer].cpu / jobs[mine].cpu
+            rows.append([title, *(judged(value, target, at_least=True) for value in (by_clock, by_cpu))])
 
     ratio("ResNet-50 over (a)", "resnet50", "paper", 3)
     ratio("ResNet-50 int8 over (a)", "resnet50-int8", "paper", 4.5)
     ratio("ResNet-50, same file, over (b)", "same-file", "fastembed", 1.6)
     ratio("default encoder over (a)", DEFAULT, "paper", 12)
     for name, target in (("resnet50", 1.5), (DEFAULT, 1.25)):
-        if f"{name}-int8 encode" in jobs:
-            gain = jobs[f"{name}-int8 encode"].rate / jobs[f"{name} encode"].rate
-            rows.append([f"{name}: encode, int8 over float", judged(gain, target, at_least=True)])
+        ratio(f"{name}: encode, int8 over float", f"{name}-int8 encode", f"{name} encode", target)
         for variant in (name, f"{name}-int8"):
             if variant in jobs:
                 alone = 1 / jobs[f"{name} decode"].rate + 1 / jobs[f"{variant} encode"].rate
-                share = jobs[variant].rate * alone
-                rows.append([f"{variant}: share of the bound", judged(share, 0.85, at_least=True)])
+                share = judged(jobs[variant].rate * alone, 0.85, at_least=True)
+                rows.append([f"{variant}: share of the bound", share, ""])
     return rows
 
 
