@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = 1_080, 1_340
-_GRAIN = 3.0  # standard deviation in levels; brings the files to the size of a shop's photos, some 90 kB
+_GRAIN = 1.0  # standard deviation in levels: drawings have less of it than a camera gives
 
 
 def source(given: str | None, folder: Path, limit: int | None = None) -> list[str]:
@@ -70,7 +70,7 @@ def _enlarge_one(small: Path, large: Path, seed: int) -> None:
     with Image.open(small) as image:
         pixels = np.asarray(image.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC), np.float32)
     grain = np.random.default_rng(seed).normal(0, _GRAIN, (*pixels.shape[:2], 1)).astype(np.float32)
-    Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(large, quality=85)
+    Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(large, quality=70)
 
 
 def generated(folder: Path, count: int, size: tuple[int, int] = (432, 536)) -> Iterator[Path]:
