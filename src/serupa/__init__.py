@@ -19,6 +19,7 @@ from serupa.errors import (
     MissingExtraError,
     SerupaError,
     SourceError,
+    StoreError,
     WeightsError,
 )
 from serupa.items import Hit, Item
@@ -59,6 +60,7 @@ __all__ = [
     "SearchResult",
     "SerupaError",
     "SourceError",
+    "StoreError",
     "WeightsError",
     "__version__",
     "load_encoder",

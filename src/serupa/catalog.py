@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import serupa
-from serupa import generations
+from serupa import formats, generations
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import CatalogError, FilterError, ItemNotFoundError
 from serupa.items import Attribute, Hit, Item
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from serupa.images import Crop, Photo, Resize
     from serupa.indexing import AddReport, Progress
     from serupa.whitening import Whitening
-
-FORMAT = 1
-"""Version of catalog.json; raised when an older Serupa could not read a newer catalogue."""
 
 By = Literal["item", "product"]
 
@@ -193,7 +189,8 @@ class Catalog:
         chosen = _metrics(metrics)
         loaded = load_encoder(encoder or DEFAULT, weights=_text(weights), resize=resize)
         settings = {
-            "format": FORMAT,
+            "format": formats.FORMAT,
+            "engine": formats.ENGINE,
             "serupa": serupa.__version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "encoder": loaded.card.to_dict(),
@@ -210,7 +207,7 @@ class Catalog:
             raise CatalogError(f"{path}: cannot be made: {error.strerror or error}") from error
         hold = Hold(path, wait_s)
         try:
-            _write_json(path / "catalog.json", settings)
+            formats.write_json(path / "catalog.json", settings)
             catalog = cls(path, settings, hold)
         except BaseException:
             hold.release()
@@ -226,14 +223,15 @@ class Catalog:
         ------
         CatalogError
             If there is none, another process holds it, or its files are damaged or newer than
-            this Serupa.
+            this Serupa. One of an older format is upgraded (see `serupa.formats`).
         """
         path = Path(path)
-        settings = _read_settings(path)
+        settings = formats.read_settings(path)
         hold = Hold(path, wait_s)
         try:
             # read again: whoever held it until now may have switched to other files
-            settings = _read_settings(path)
+            settings = formats.read_settings(path)
+            formats.upgrade(path, settings)
             generations.clear_leftovers(path, settings)
             return cls(path, settings, hold)
         except BaseException:
@@ -587,12 +585,12 @@ class Catalog:
                 }
             store = self._open_store(settings, new=True)
             self._copy_points(store, whitening, progress or (lambda *_: None))
-            _write_json(self.path / "catalog.json", settings)
+            formats.write_json(self.path / "catalog.json", settings)
         except BaseException as error:
             if store is not None:
                 store.close()
             # interrupted right after the switch, the new files are in use: then whoever opens next clears up
-            if _read_settings(self.path)["points"] == self._settings["points"]:
+            if formats.read_settings(self.path)["points"] == self._settings["points"]:
                 generations.clear_leftovers(self.path, self._settings)
             if isinstance(error, OSError):
                 raise CatalogError(f"{self.path}: cannot be written: {error.strerror or error}") from error
@@ -600,6 +598,17 @@ class Catalog:
         self._store.close()
         self._settings, self._store, self._whitening = settings, store, whitening
         generations.clear_leftovers(self.path, settings)
+
+    def move_images(self, before: Path, after: Path) -> int:
+        """Let items show photos that were moved from one folder to another; return how many did."""
+        moved = [
+            dict(point.payload) | {"image": str(after / Path(point.payload["image"]).name)}
+            for batch in self._store.scroll()
+            for point in batch
+            if Path(point.payload["image"]).parent == before
+        ]
+        self._store.replace_payloads(moved)
+        return len(moved)
 
     def _copy_points(
         self, store: Store, whitening: Whitening | None, progress: Callable[[str, int, int], None]
@@ -746,7 +755,7 @@ class Catalog:
                 new[name] = kind
         if new:
             fields.update(new)
-            _write_json(self.path / "catalog.json", self._settings)
+            formats.write_json(self.path / "catalog.json", self._settings)
 
     def _point(self, item: Item, content: str, embedding: Vector) -> Point:
         norm = float(np.linalg.norm(embedding))
@@ -893,34 +902,3 @@ def _refuse_occupied(path: Path) -> None:
         raise CatalogError(f"{path}: cannot be a catalogue's directory: {error.strerror or error}") from error
     if strangers:
         raise CatalogError(f"{path}: is not empty (it has {strangers[0]}); choose a new directory")
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    file = path / "catalog.json"
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-        version = settings["format"]
-        if version > FORMAT:
-            raise CatalogError(
-                f"{path}: was written by a newer Serupa ({settings['serupa']}); pip install -U serupa"
-            )
-        Card.from_dict(settings["encoder"])
-        _metrics(settings["metrics"])
-    except (FileNotFoundError, NotADirectoryError):
-        raise CatalogError(
-            f"{path}: no catalogue there; make one with: serupa index SOURCE -c {path}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CatalogError(f"{file}: damaged or unreadable: {error}") from error
-    known: dict[str, Any] = settings
-    return known
-
-
-def _write_json(file: Path, value: Any) -> None:
-    """Replace a JSON file in one step: after a crash there is the old one or the new one."""
-    unfinished = file.with_name(file.name + ".new")
-    with unfinished.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=2, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(file)

@@ -32,6 +32,10 @@ class ItemNotFoundError(CatalogError):
     """No item of the catalogue has the id that was asked for."""
 
 
+class StoreError(CatalogError):
+    """The engine under a catalogue failed: its files are damaged, its disk is full, or it broke off."""
+
+
 class FilterError(SerupaError):
     """A filter (``where``) cannot be understood."""
 

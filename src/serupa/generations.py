@@ -29,6 +29,18 @@ def tuning_name(number: int) -> str:
     return f"tuning-{number}.npz"
 
 
+def is_points(name: object) -> bool:
+    """Return whether a name is one that points directories have."""
+    match = _OURS.fullmatch(name) if isinstance(name, str) else None
+    return match is not None and not match["tuning"] and not match[0].endswith(".new")
+
+
+def is_tuning(name: object) -> bool:
+    """Return whether a name is one that tuning files have."""
+    match = _OURS.fullmatch(name) if isinstance(name, str) else None
+    return match is not None and match["tuning"] is not None
+
+
 def next_number(directory: Path) -> int:
     """Return a number that nothing in a catalogue's directory has."""
     matches = (_OURS.fullmatch(entry.name) for entry in directory.iterdir())

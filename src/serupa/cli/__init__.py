@@ -7,6 +7,7 @@ import sys
 import typer
 
 from serupa.cli import (
+    backup,
     doctor,
     encoders,
     evaluate,
@@ -44,6 +45,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("reproduce")(reproduce.reproduce)
 app.command("tune")(tune.tune)
 app.command("export")(export.export)
+app.command("check")(backup.check)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 
 

@@ -28,6 +28,7 @@ from serupa.store.base import (
     nearest_likes,
     payload_key,
 )
+from serupa.store.fence import WRITING_BYTES, Fence, guarded, require_room
 
 if TYPE_CHECKING:
     import qdrant_edge as engine
@@ -81,13 +82,12 @@ class EdgeStore:
         self._engine = qdrant_edge
         self._directory = directory
         self._unflushed = 0
-        try:
-            if not directory.exists():
-                self._create(directory, dimensions)
-            # the settings are those of this version, whichever made the files: an old store speeds up too
-            self._shard = qdrant_edge.EdgeShard.load(str(directory), self._config(dimensions))
-        except Exception as error:
-            raise CatalogError(f"{directory}: the store cannot be opened: {error}") from error
+        if not directory.exists():
+            self._create(directory, dimensions)
+        # the settings are those of this version, whichever made the files: an old store speeds up too
+        self._shard: Any = Fence(
+            directory, lambda: qdrant_edge.EdgeShard.load(str(directory), self._config(dimensions))
+        )
         self._indexes = set(self._shard.info().payload_schema)
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
         self._width = search_width(self._shard.info().points_count)
@@ -96,9 +96,16 @@ class EdgeStore:
         """Make the shard beside its place, then move it there: a crash leaves no half of one."""
         unfinished = directory.with_name(directory.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        self._engine.EdgeShard.create(str(unfinished), self._config(dimensions)).close()
-        unfinished.rename(directory)
+        try:
+            unfinished.mkdir(parents=True)
+            require_room(unfinished, WRITING_BYTES)
+            guarded(
+                directory,
+                lambda: self._engine.EdgeShard.create(str(unfinished), self._config(dimensions)).close(),
+            )
+            unfinished.rename(directory)
+        except OSError as error:
+            raise CatalogError(f"{directory}: cannot be made: {error.strerror or error}") from error
 
     def _config(self, dimensions: Mapping[str, int]) -> Any:
         q = self._engine

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from serupa.errors import FilterError, ImageError, ItemNotFoundError, SerupaError
+from serupa.errors import FilterError, ImageError, ItemNotFoundError, SerupaError, StoreError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -112,6 +112,8 @@ def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
             return _invalid(error)
         case ItemNotFoundError():
             return ProblemError(404, public_text(str(error), hidden), code="item-not-found")
+        case StoreError():  # none of the client's doing
+            return ProblemError(503, public_text(str(error), hidden), code="store")
         case SerupaError():
             codes = {ImageError: "photo", FilterError: "filter"}
             return ProblemError(422, public_text(str(error), hidden), code=codes.get(type(error)))

@@ -1,0 +1,65 @@
+"""``serupa check``, ``backup`` and ``restore``: is a catalogue whole, and how it comes back when it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serupa.cli.options import CatalogPath, Json, Wait
+from serupa.cli.printing import as_json, message, size
+
+if TYPE_CHECKING:
+    from serupa.backup import Backup
+
+
+def check(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
+    """Read a whole catalogue and compare every file with what it was when it was last closed."""
+    from serupa import backup as backups
+
+    items = backups.check(catalog, wait_s=wait)
+    message(f"{catalog} is whole: {items} items.")
+    if json:
+        as_json({"items": items})
+
+
+def backup(
+    catalog: CatalogPath,
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.", show_default=False)],
+    wait: Wait = 0.0,
+    json: Json = False,
+) -> None:
+    """Write a catalogue into one file, checked on the way. Photos outside of its directory stay there."""
+    from serupa import backup as backups
+
+    _tell(backups.backup(catalog, target, wait_s=wait), "written and verified", json)
+
+
+def restore(
+    archive: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)],
+    catalog: Annotated[
+        Path | None,
+        typer.Option("-c", "--catalog", help="A new directory.", metavar="DIR", show_default=False),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only verify the backup; write nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring a backup back, every byte verified by its checksum."""
+    from serupa import backup as backups
+
+    if check:
+        _tell(backups.verify(archive), "is whole", json)
+    elif catalog is None:
+        raise typer.BadParameter("give a new directory with -c DIR, or --check")
+    else:
+        _tell(backups.restore(archive, catalog), f"restored into {catalog}", json)
+
+
+def _tell(done: Backup, what: str, json: bool) -> None:
+    message(
+        f"{done.path}: {what}; {done.items} items in {done.files} files ({size(done.size_bytes)}), "
+        f"made {done.created}."
+    )
+    if json:
+        as_json(done.to_dict())

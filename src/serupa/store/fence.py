@@ -1,0 +1,112 @@
+"""A fence around the engine: its failures become one line of ours, and a full disk is met before it is hit.
+
+The engine (Qdrant Edge 0.9) writes through memory maps over files with holes. On a full disk that is not an
+error but a signal (SIGBUS) that ends the process at once, also on opening. And its panics are not `Exception`s,
+so nothing that catches errors would catch them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from serupa.errors import StoreError
+from serupa.store.seal import Seal
+
+_T = TypeVar("_T")
+
+OPENING_BYTES = 8 * 2**20
+"""Free space without which a store is not opened: the engine writes on opening, too."""
+
+WRITING_BYTES = 32 * 2**20
+"""Free space without which nothing is written: many times what one batch takes."""
+
+
+class Fence:
+    """An open shard of the engine; has its methods.
+
+    Parameters
+    ----------
+    directory : Path
+        The engine's directory.
+    load : callable
+        Opens the shard.
+
+    Raises
+    ------
+    CatalogError
+        If files are damaged, or the disk is full.
+    StoreError
+        If the engine fails.
+    """
+
+    def __init__(self, directory: Path, load: Callable[[], Any]) -> None:
+        self._directory = directory
+        self._seal = Seal(directory)
+        self._lock = Lock()
+        self._seal.check()
+        require_room(directory, OPENING_BYTES)
+        self._shard = guarded(directory, load)
+
+    def update(self, operation: Any) -> None:
+        """Change the store; refused, and nothing changed, where the disk is nearly full."""
+        require_room(self._directory, WRITING_BYTES)
+        self._break_seal()
+        guarded(self._directory, lambda: self._shard.update(operation))
+
+    def optimize(self) -> None:
+        """Bring the index up to date, unless there is no room for it: searches are right without, too."""
+        used = sum(f.stat().st_blocks * 512 for f in self._directory.rglob("*") if f.is_file())
+        if shutil.disk_usage(self._directory).free >= WRITING_BYTES + 2 * used:
+            self._break_seal()
+            guarded(self._directory, self._shard.optimize)
+
+    def close(self) -> None:
+        """Close the shard and seal its files."""
+        guarded(self._directory, self._shard.close)
+        self._seal.write()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._shard, name)
+
+        def call(*args: Any) -> Any:
+            return guarded(self._directory, lambda: method(*args))
+
+        return call
+
+    def _break_seal(self) -> None:
+        with self._lock:
+            self._seal.break_()
+
+
+def require_room(directory: Path, needed: int) -> None:
+    """Refuse to go on where the disk is nearly full.
+
+    Raises
+    ------
+    StoreError
+        If fewer than `needed` bytes are free.
+    """
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise StoreError(
+            f"{directory}: its disk is full ({free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed); make room, "
+            "then try again: what was stored is there"
+        )
+
+
+def guarded(directory: Path, call: Callable[[], _T]) -> _T:
+    """Call the engine; whatever it raises becomes a `StoreError` that names the store."""
+    try:
+        return call()
+    except (StoreError, KeyboardInterrupt, SystemExit, TypeError, ValueError, OverflowError):
+        raise  # the last three: our own mistake in calling it
+    except BaseException as error:  # a panic is no Exception
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise StoreError(
+            f"{directory}: the store cannot be opened or used: {reason}; if it stays so, restore a backup "
+            "(serupa restore)"
+        ) from error

@@ -1,0 +1,60 @@
+"""The engine's files: mostly holes, so they are read block by block, and blocks of zeros are left out."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+BLOCK = 64 * 1024
+_ZEROS = bytes(BLOCK)
+
+
+def blocks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and content of every block of a file that is not all zeros.
+
+    Offsets are multiples of `BLOCK`. Holes are not read where the system can tell them, which is what makes
+    a small catalogue's 300 MB of mostly nothing quick to read.
+    """
+    size = os.fstat(file.fileno()).st_size
+    offset = 0
+    while offset < size:
+        offset = _next_data(file.fileno(), offset, size)
+        file.seek(offset)
+        block = file.read(BLOCK)
+        if not block:
+            return
+        if block != _ZEROS[: len(block)]:
+            yield offset, block
+        offset += BLOCK
+
+
+def _next_data(descriptor: int, offset: int, size: int) -> int:
+    """Return the start of the next block that is no hole."""
+    if not hasattr(os, "SEEK_DATA"):
+        return offset
+    try:
+        found = os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError as error:
+        return size if error.errno == errno.ENXIO else offset
+    return found - found % BLOCK
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash of a file's size and content: the same for two files that read the same, holes or not.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        digest.update(os.fstat(file.fileno()).st_size.to_bytes(8, "little"))
+        for offset, block in blocks(file):
+            digest.update(offset.to_bytes(8, "little"))
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""What children of the nursery do. Each tells what it is about to do, and when that is acknowledged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from serupa import Catalog, CatalogError
+from serupa import backup as backups
+from tests.faults import shop
+
+Tell = Callable[[Any], None]
+States = dict[str, tuple[int, int]]
+
+
+def look(root: str, tell: Tell) -> None:
+    """Tell what the catalogue holds, every item checked."""
+    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+        tell({"holds": shop.held(Path(root), catalog), "tuned": catalog.tuning is not None})
+
+
+def fill(root: str, count: int, tell: Tell) -> None:
+    """Make the catalogue and add items, as one call."""
+    here = Path(root)
+    with shop.create(here) as catalog:
+        put(here, catalog, {f"i{n:03}": (n % shop.PHOTOS, n) for n in range(count)}, tell)
+
+
+def work(root: str, seed: int, tell: Tell, rounds: int = 1_000_000) -> None:
+    """Add, replace, change, remove, tune and undo at random, until killed."""
+    here, rng = Path(root), random.Random(seed)  # noqa: S311
+    with shop.create(here) as catalog:
+        tell({"holds": shop.held(here, catalog), "tuned": catalog.tuning is not None})
+        for number in range(rounds):
+            held = sorted(item.id for item in catalog.items())
+            _act(here, catalog, held, rng, seed + number, tell)
+
+
+def put(root: Path, catalog: Catalog, states: States, tell: Tell) -> None:
+    tell({"put": states})
+    report = catalog.add([shop.item(root, one, state) for one, state in states.items()])
+    assert not report.failures, report.failures
+    tell({"done": True})
+
+
+def drop(catalog: Catalog, ids: list[str], tell: Tell) -> None:
+    tell({"drop": ids})
+    catalog.remove(ids)
+    tell({"done": True})
+
+
+def tune(root: str, tell: Tell, seed: int | None = 1) -> None:
+    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+        tell({"tune": seed is not None})
+        catalog.use_whitening(None if seed is None else shop.whitening(seed))
+        tell({"done": True})
+
+
+def add_some(root: str, tell: Tell) -> None:
+    """Add new items, replace photos and change attributes, in one call."""
+    here = Path(root)
+    states = {f"i{n:03}": (n % shop.PHOTOS, 1000 + n) for n in range(4, 12)}  # other attributes
+    states |= {f"i{n:03}": (63 - n, 2000 + n) for n in range(4)}  # other photos
+    states |= {f"n{n:03}": (n, n) for n in range(40)}
+    with Catalog.open(shop.catalog_of(here)) as catalog:
+        put(here, catalog, states, tell)
+
+
+def remove_some(root: str, tell: Tell) -> None:
+    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+        drop(catalog, [f"i{n:03}" for n in range(0, 20, 2)], tell)
+
+
+def create_only(root: str, tell: Tell) -> None:
+    shop.create(Path(root)).close()
+    tell({"done": True})
+
+
+def open_only(root: str, tell: Tell) -> None:
+    Catalog.open(shop.catalog_of(Path(root))).close()
+    tell({"done": True})
+
+
+def add_until_full(root: str, tell: Tell) -> None:
+    """Add items one call after the other until one is refused."""
+    here = Path(root)
+    with shop.create(here) as catalog:
+        for number in range(100_000):
+            try:
+                put(here, catalog, {f"f{number:05}-{n}": (n, number) for n in range(40)}, tell)
+            except CatalogError as error:
+                tell({"refused": str(error)})
+                return
+
+
+def _act(root: Path, catalog: Catalog, held: list[str], rng: random.Random, number: int, tell: Tell) -> None:
+    chance = rng.random()
+    if chance < 0.25 and len(held) > 20:
+        drop(catalog, rng.sample(held, rng.randint(1, 12)), tell)
+    elif chance < 0.4:
+        tell({"tune": True})
+        catalog.use_whitening(shop.whitening(number))
+        tell({"done": True})
+    elif chance < 0.45:
+        tell({"tune": False})
+        catalog.use_whitening(None)
+        tell({"done": True})
+    elif chance < 0.65 and held:
+        known = rng.sample(held, min(len(held), rng.randint(1, 8)))
+        put(root, catalog, {one: (rng.randrange(shop.PHOTOS), rng.randrange(1000)) for one in known}, tell)
+    else:
+        names = {f"i{rng.randrange(120):03}" for _ in range(rng.randint(1, 40))}
+        put(root, catalog, {one: (rng.randrange(shop.PHOTOS), rng.randrange(1000)) for one in names}, tell)
+
+
+def back_up(root: str, tell: Tell) -> None:
+    target = Path(root) / "shop.backup"
+    target.unlink(missing_ok=True)  # not by us: a person who tries again
+    backups.backup(shop.catalog_of(Path(root)), target)
+    tell({"done": True})
+
+
+def bring_back(root: str, tell: Tell) -> None:
+    backups.restore(Path(root) / "shop.backup", shop.catalog_of(Path(root)))
+    tell({"done": True})
+
+
+def verify(root: str, tell: Tell) -> None:
+    backups.verify(Path(root) / "shop.backup")
+    tell({"done": True})
