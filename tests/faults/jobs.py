@@ -130,3 +130,14 @@ def bring_back(root: str, tell: Tell) -> None:
 def verify(root: str, tell: Tell) -> None:
     backups.verify(Path(root) / "shop.backup")
     tell({"done": True})
+
+
+def add_folder(root: str, folder: str, tell: Tell) -> None:
+    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+        report = catalog.add(folder)
+        tell({"added": report.added, "failed": [failure.reason for failure in report.failures]})
+
+
+def count(root: str, tell: Tell) -> None:
+    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+        tell({"items": len(catalog)})

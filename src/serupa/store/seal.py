@@ -22,8 +22,9 @@ NAME = "seal.json"
 _READ_WHOLE = 16 * 2**20
 """On opening, larger files are compared by size alone: reading gigabytes would take seconds."""
 
-# the engine changes these on every opening, so that only their being there can be asked for
-_RESTLESS = frozenset({"segment.json", "tracker_journal.dat"})
+# the engine changes these on opening, when nothing else changes: one is rewritten, the other comes and goes
+_REWRITTEN = "segment.json"
+_PASSING = "tracker_journal.dat"
 
 
 class Seal:
@@ -97,13 +98,13 @@ class Seal:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    return (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name != _PASSING)
 
 
 def _problem(path: Path, size: object, sum_: object, everything: bool) -> str:
     try:
         found = path.stat().st_size
-        if path.name in _RESTLESS:
+        if path.name == _REWRITTEN:
             return ""
         if found != size:
             return f"has {found:,} bytes, not the {size:,} that it was closed with"

@@ -1,0 +1,311 @@
+"""Damaged, missing and unreadable files, and full disks: named, and nothing else is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serupa import Catalog, CatalogError, StoreError
+from serupa.backup import check
+from serupa.encoders.cache import cache_dir
+from serupa.store import fence
+from tests.faults import shop
+from tests.faults.conftest import Nursery, copy_tree
+
+_NOBODY = 65534
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def halve(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip(file: Path) -> None:
+    """Change four bytes among the first 400, which is where the few items of a test are."""
+    rng = random.Random(file.name)  # noqa: S311
+    size = min(400, file.stat().st_size)
+    with file.open("r+b") as stream:
+        for place in rng.sample(range(size), min(4, size)):
+            stream.seek(place)
+            byte = stream.read(1)[0]
+            stream.seek(place)
+            stream.write(bytes([byte ^ rng.randrange(1, 256)]))
+
+
+def overwrite(file: Path) -> None:
+    with file.open("r+b") as stream:
+        stream.write(random.Random(file.name).randbytes(min(4096, file.stat().st_size)))  # noqa: S311
+
+
+DAMAGES = (delete, empty, halve, flip, overwrite)
+
+
+def kinds_of_files(catalog: Path) -> Iterator[Path]:
+    """Yield one file of each kind that the engine writes."""
+    seen = set()
+    for file in sorted((catalog / "points").rglob("*")):
+        kind = (file.parent.name, file.name)
+        if file.is_file() and kind not in seen:
+            seen.add(kind)
+            yield file
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files_of_the_engine_are_named_or_do_not_matter(
+    nursery: Nursery, root: Path, stock: dict[str, Any], damage: Callable[[Path], None]
+) -> None:
+    """The engine alone opens as an empty store without one of its files (see `serupa.store.seal`)."""
+    catalog = shop.catalog_of(root)
+    whole = copy_tree(catalog, root / "whole")
+    named = 0
+    for file in kinds_of_files(catalog):
+        damage(file)
+        answer = nursery.ask({"job": "look", "args": {"root": str(root)}})
+        told = answer["events"][-1] if answer["events"] else {}
+        what = (damage.__name__, file.name, answer["code"], told)
+        if "holds" in told:
+            assert told["holds"] == stock, what
+        else:
+            assert str(catalog / "points") in told.get("refused", ""), what
+            assert answer["code"] == 0, what
+            if "segments" in file.parts and file.name not in ("segment.json", "tracker_journal.dat"):
+                assert str(file) in told["refused"], what
+                named += 1
+        shutil.rmtree(catalog)
+        copy_tree(whole, catalog)
+    assert named > 20
+
+
+def test_damage_deep_in_a_large_file_is_found_by_check(
+    root: Path, stock: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serupa.store.seal._READ_WHOLE", 1000)
+    catalog = shop.catalog_of(root)
+    assert check(catalog) == len(stock)
+    (vectors,) = catalog.rglob("vector_storage-cosine/vectors/chunk_0.mmap")
+    flip(vectors)
+    with Catalog.open(catalog) as opened:  # by size alone nothing is wrong
+        assert len(opened) == len(stock)
+    with pytest.raises(CatalogError, match=f"{vectors}: is damaged"):
+        check(catalog)
+
+
+def test_a_broken_seal_is_named_and_can_be_taken_off(root: Path, stock: dict[str, Any]) -> None:
+    seal = shop.catalog_of(root) / "points" / "seal.json"
+    for content in (b"", b"[]", b'{"files": {"a": 1}}', b"\xff"):
+        seal.write_bytes(content)
+        with pytest.raises(CatalogError, match=r"seal\.json: is damaged"):
+            Catalog.open(shop.catalog_of(root))
+    seal.unlink()
+    with Catalog.open(shop.catalog_of(root)) as opened:
+        assert len(opened) == len(stock)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_settings_are_named(root: Path, damage: Callable[[Path], None]) -> None:
+    file = shop.catalog_of(root) / "catalog.json"
+    damage(file)
+    with pytest.raises(CatalogError, match=f"{file}: damaged|no catalogue there|newer Serupa|its points are of"):
+        Catalog.open(shop.catalog_of(root)).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", 0),
+        ("format", "2"),
+        ("format", True),
+        ("points", "../elsewhere"),
+        ("points", "/etc"),
+        ("points", "points.new"),
+        ("points", 1),
+        ("metrics", []),
+        ("metrics", ["cosine", "cosine"]),
+        ("metrics", "cosine"),
+        ("metrics", {"cosine": 1}),
+        ("fields", []),
+        ("fields", {"price": "euros"}),
+        ("encoder", {}),
+        ("encoder", None),
+        ("weights_sha256", "12"),
+        ("weights", 3),
+        ("tuning", {"file": "../../etc/passwd", "sha256": "", "dimension": 3}),
+        ("tuning", {"file": "tuning-2.npz", "sha256": "", "dimension": -3}),
+        ("tuning", {"file": "tuning-2.npz", "sha256": "", "dimension": 10**9}),
+        ("tuning", []),
+    ],
+)
+def test_settings_that_nobody_wrote_are_refused(root: Path, name: str, value: Any) -> None:
+    """Settings that lead to other files, or nowhere: the catalogue may come from somebody else."""
+    file = shop.catalog_of(root) / "catalog.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(CatalogError, match=f"{file}: damaged"):
+        Catalog.open(shop.catalog_of(root))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_tuning_is_named_and_leaves_the_way_back(
+    nursery: Nursery, root: Path, stock: dict[str, Any], damage: Callable[[Path], None]
+) -> None:
+    nursery.run("tune", root=root)
+    (file,) = shop.catalog_of(root).glob("tuning-*.npz")
+    damage(file)
+    (told,) = nursery.run("look", root=root)
+    assert str(file) in told["refused"]
+    nursery.run("tune", root=root, seed=None)
+    (told,) = nursery.run("look", root=root)
+    assert told == {"holds": stock, "tuned": False}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_cached_model_is_made_anew(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
+) -> None:
+    """The optimised graph in the cache: whatever happens to it, the embeddings stay what they are."""
+    monkeypatch.setenv("SERUPA_CACHE", str(tmp_path / "cache"))
+    photo = next(photos.rglob("*.png"))
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        expected = catalog.encoder.encode_photo(photo)
+    kept = [file for file in cache_dir().rglob("*") if file.is_file() and "thumbnails" not in file.parts]
+    assert kept
+    for file in kept:
+        damage(file)
+    with Catalog.open(tmp_path / "catalog") as catalog:
+        assert abs(catalog.encoder.encode_photo(photo) - expected).max() < 1e-3
+
+
+def test_unreadable_files_are_named(nursery: Nursery, root: Path, stock: dict[str, Any]) -> None:
+    user = {"user": _NOBODY} if os.geteuid() == 0 else {}  # root reads everything
+    catalog = shop.catalog_of(root)
+    root.parent.chmod(0o755)
+    subprocess.run(["chmod", "-R", "a+rwX", root], check=True)
+    (segment,) = (catalog / "points" / "segments").iterdir()
+    for file in (
+        catalog / "catalog.json",
+        segment / "mutable_id_tracker.mappings",
+        catalog / "points" / "seal.json",
+        catalog / "points",
+        catalog,
+    ):
+        mode = file.stat().st_mode
+        file.chmod(0)
+        try:
+            answer = nursery.ask({"job": "look", "args": {"root": str(root)}, **user})
+        finally:
+            file.chmod(mode)
+        told = answer["events"][-1]
+        assert str(catalog) in told.get("refused", ""), (file, answer)
+        assert "ermission denied" in told["refused"], (file, told)
+    (told,) = nursery.run("look", root=root)
+    assert told["holds"] == stock
+
+
+def test_a_photo_that_cannot_be_read_fails_alone(nursery: Nursery, root: Path, tmp_path: Path) -> None:
+    user = {"user": _NOBODY} if os.geteuid() == 0 else {}
+    root.parent.chmod(0o755)
+    subprocess.run(["chmod", "-R", "a+rwX", root], check=True)
+    folder = root / "more"
+    folder.mkdir()
+    for number in range(3):
+        shutil.copy(shop.photo(root, 40 + number), folder / f"{number}.png")
+    folder.chmod(0o755)
+    (folder / "1.png").chmod(0)
+    events = nursery.run("add_folder", root=root, folder=folder, **user)
+    assert events[-1]["added"] == 2
+    assert events[-1]["failed"] == [f"{folder / '1.png'}: no permission to read it"]
+
+
+# Full disks
+
+
+@pytest.fixture
+def small_disk(drawn: Path, tmp_path: Path) -> Iterator[Path]:
+    """A disk of 48 MB with a shop without a catalogue on it; needs the right to mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small disk; the next tests do without")
+    try:
+        yield copy_tree(drawn, disk / "shop")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_full_disk(nursery: Nursery, small_disk: Path) -> None:
+    """The engine alone is ended by SIGBUS, on opening too (see `serupa.store.fence`)."""
+    events = nursery.run("add_until_full", root=small_disk)
+    assert "its disk is full" in events[-1]["refused"]
+    acknowledged = sum("done" in event for event in events) * 40
+    assert acknowledged > 1000
+    filler = small_disk.parent / "filler"
+    with filler.open("wb") as stream:
+        while shutil.disk_usage(small_disk).free > 1_000_000:
+            stream.write(bytes(500_000))
+    (told,) = nursery.run("count", root=small_disk)
+    assert "its disk is full (1 MB free" in told["refused"]
+    filler.unlink()
+    (told,) = nursery.run("count", root=small_disk)
+    assert told["items"] == acknowledged
+
+
+def test_nearly_full_disk_is_met_before_it_is_hit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = fence.WRITING_BYTES - 1
+
+    with Catalog.open(shop.catalog_of(root)) as catalog:
+        before = shop.held(root, catalog)
+        monkeypatch.setattr("serupa.store.fence.shutil.disk_usage", lambda _: Usage)
+        with pytest.raises(StoreError, match="its disk is full .* make room"):
+            catalog.add([shop.item(root, "one more", (50, 50))])
+        with pytest.raises(StoreError, match="its disk is full"):
+            catalog.remove(["i000"])
+        with pytest.raises(StoreError, match="its disk is full"):
+            catalog.use_whitening(shop.whitening(1))
+        assert shop.held(root, catalog) == before
+        monkeypatch.undo()
+        assert catalog.add([shop.item(root, "one more", (50, 50))]).added == 1
+
+
+def test_files_that_may_not_grow(nursery: Nursery, root: Path, new: Path, stock: dict[str, Any]) -> None:
+    """A limit on the size of files, as quotas have it: refused in one line, and nothing is lost."""
+    events = nursery.run("add_until_full", root=new, file_limit=2_000_000)
+    assert "File too large" in events[-1]["refused"]
+    nursery.run("tune", root=root, file_limit=300, expect=None)
+    nursery.run("add_some", root=root, file_limit=300, expect=None)
+    (told,) = nursery.run("look", root=root)
+    assert stock.keys() <= told["holds"].keys()
+
+
+def test_panics_of_the_engine_are_errors_of_ours(tmp_path: Path) -> None:
+    class PanicException(BaseException):
+        pass
+
+    def panic() -> None:
+        raise PanicException("index out of bounds:\nthe len is 0")
+
+    with pytest.raises(StoreError, match=r"points: the store .*index out of bounds: the len is 0"):
+        fence.guarded(tmp_path / "points", panic)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fence.guarded(tmp_path, stop)
