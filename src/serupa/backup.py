@@ -97,9 +97,7 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
         return counted
 
 
-def backup(
-    catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, wait_s: float = 0.0
-) -> Backup:
+def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, wait_s: float = 0.0) -> Backup:
     """Write a catalogue into one file, having checked that it is whole; nothing else may use it meanwhile.
 
     The photos that items show stay where they are; those that came through the API lie in the catalogue's
@@ -286,7 +284,15 @@ def _verified(path: Path, into: Path | None = None) -> dict[str, Any]:
         raise CatalogError(f"{path}: no such backup") from error
     except OSError as error:
         raise CatalogError(f"{error.filename or path}: {error.strerror or error}") from error
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (
+        tarfile.TarError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CatalogError(f"{path}: not a whole backup: {reason}; use another one") from error
     return manifest
@@ -311,7 +317,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
     return stream
 
 
-def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, entry: Mapping[str, Any], to: Path | None) -> None:
+def _take(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, entry: Mapping[str, Any], to: Path | None
+) -> None:
     """Check one file, and write it."""
     size, runs = entry["size"], entry["runs"]
     at = 0

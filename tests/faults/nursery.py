@@ -26,9 +26,9 @@ from typing import Any
 import onnxruntime
 import qdrant_edge  # noqa: F401 -- imported once, here, and not by each child
 
-import serupa.backup  # noqa: F401
-import serupa.encoders.encoder  # noqa: F401
-import serupa.indexing  # noqa: F401
+import serupa.backup
+import serupa.encoders.encoder
+import serupa.indexing
 import serupa.sources.tables  # noqa: F401
 from serupa import SerupaError
 from tests.faults import jobs, steps

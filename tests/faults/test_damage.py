@@ -120,7 +120,9 @@ def test_a_broken_seal_is_named_and_can_be_taken_off(root: Path, stock: dict[str
 def test_damaged_settings_are_named(root: Path, damage: Callable[[Path], None]) -> None:
     file = shop.catalog_of(root) / "catalog.json"
     damage(file)
-    with pytest.raises(CatalogError, match=f"{file}: damaged|no catalogue there|newer Serupa|its points are of"):
+    with pytest.raises(
+        CatalogError, match=f"{file}: damaged|no catalogue there|newer Serupa|its points are of"
+    ):
         Catalog.open(shop.catalog_of(root)).close()
 
 
@@ -263,7 +265,7 @@ def test_full_disk(nursery: Nursery, small_disk: Path) -> None:
     assert "its disk is full (1 MB free" in told["refused"]
     filler.unlink()
     (told,) = nursery.run("count", root=small_disk)
-    assert told["items"] == acknowledged
+    assert acknowledged <= told["items"] <= acknowledged + 40  # a part of what was refused may be there
 
 
 def test_nearly_full_disk_is_met_before_it_is_hit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -254,8 +255,9 @@ def _refuse_external_data(weights: Weights) -> None:
     Looking means parsing the whole model, so what was found to be in one piece is noted under its hash.
     """
     note = cache_dir() / "onnx" / f"{weights.sha256}.one-piece"
-    if note.is_file():
-        return
+    with contextlib.suppress(OSError):  # a cache that may not be read makes things slow, never wrong
+        if note.is_file():
+            return
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -58,7 +58,7 @@ def find_weights(
         return _checked_file(card, Path(card.weights.file))
     faults = []
     for origin, path in _places(card):
-        if not path.is_file():
+        if not _is_there(path):
             continue
         fault = _fault(card, path)
         if fault is None:
@@ -133,6 +133,14 @@ def _places(card: Card) -> Iterator[tuple[str, Path]]:
     if source.repo is not None:
         snapshots = _hub_cache() / f"models--{source.repo.replace('/', '--')}" / "snapshots"
         yield "cache", snapshots / str(source.revision) / source.file
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a file is there; one that may not be looked for is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _cached_path(card: Card) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class EdgeStore:
         self._engine = qdrant_edge
         self._directory = directory
         self._unflushed = 0
-        if not directory.exists():
+        if not os.path.lexists(directory):
             self._create(directory, dimensions)
         # the settings are those of this version, whichever made the files: an old store speeds up too
         self._shard: Any = Fence(

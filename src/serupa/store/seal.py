@@ -39,7 +39,10 @@ class Seal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file = directory / NAME
-        self._whole = self._file.exists()
+        try:
+            self._whole = self._file.exists()
+        except OSError as error:
+            raise CatalogError(f"{self._file}: cannot be read ({error.strerror or error})") from error
 
     def check(self, *, everything: bool = False) -> None:
         """Compare the files with the seal; without one there is nothing to compare.
@@ -108,11 +111,17 @@ def _problem(path: Path, size: object, sum_: object, everything: bool) -> str:
             return ""
         if found != size:
             return f"has {found:,} bytes, not the {size:,} that it was closed with"
-        if (everything or found <= _READ_WHOLE) and fingerprint(path) != sum_:
+        if (everything or _data_bytes(path) <= _READ_WHOLE) and fingerprint(path) != sum_:
             return "is damaged: its content is not what it was closed with"
     except FileNotFoundError:
         return "is missing"
     return ""
+
+
+def _data_bytes(path: Path) -> int:
+    """Return the size of what is in a file, without its holes where the system can tell them."""
+    state = path.stat()
+    return min(state.st_size, getattr(state, "st_blocks", state.st_size) * 512)
 
 
 def _sync(directory: Path) -> None:
