@@ -1,7 +1,7 @@
 """Backup and restore: a catalogue as one file, every byte of it checked on the way out and on the way in.
 
-A backup is a tar archive of the catalogue's files, in the order of their names, with ``manifest.json`` last: a
-backup that was cut short has none. Blocks of zeros, which the engine's files are full of, are left out; the
+A backup is a tar archive of the catalogue's files, in the order of their names, with ``manifest.json`` last:
+a backup that was cut short has none. Blocks of zeros, which the engine's files are full of, are left out; the
 manifest says where what is kept of a file belongs, and has the SHA-256 of each member.
 """
 
@@ -228,7 +228,8 @@ def _files(catalog: Path) -> Iterator[tuple[str, Path]]:
 
 def _put(archive: tarfile.TarFile, name: str, path: Path) -> dict[str, Any]:
     """Put what is not zeros of a file into the archive; return its entry of the manifest."""
-    digest, runs = hashlib.sha256(), []
+    digest = hashlib.sha256()
+    runs: list[list[int]] = []
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         for offset, block in blocks(file):
@@ -284,15 +285,7 @@ def _verified(path: Path, into: Path | None = None) -> dict[str, Any]:
         raise CatalogError(f"{path}: no such backup") from error
     except OSError as error:
         raise CatalogError(f"{error.filename or path}: {error.strerror or error}") from error
-    except (
-        tarfile.TarError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except (tarfile.TarError, EOFError, LookupError, ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CatalogError(f"{path}: not a whole backup: {reason}; use another one") from error
     return manifest

@@ -1,7 +1,7 @@
 """What a catalogue's files look like, by version: older ones are upgraded in place, newer ones are refused.
 
-`catalog.json` says its format. An upgrade changes `catalog.json` alone, and in one step; what it was before is
-kept beside it, as ``catalog-format-N.json``.
+`catalog.json` says its format. An upgrade changes `catalog.json` alone, and in one step; what it was before
+is kept beside it, as ``catalog-format-N.json``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ FORMAT = 2
 """Version of catalog.json; raised when an older Serupa could not read a newer catalogue."""
 
 ENGINE = "qdrant-edge 0.9"
-"""What wrote the points. An engine that does not read them must have a name of its own here, and an upgrade."""
+"""What wrote the points. An engine that cannot read them needs another name here, and an upgrade."""
 
 Settings = dict[str, Any]
 
 
 def _from_1(settings: Settings) -> Settings:
-    """Format 1 did not say which engine its points are of, and could do without naming them and their tuning."""
+    """Format 1 did not say which engine its points are of, nor always where they are."""
     return {"points": FIRST_POINTS, "tuning": None} | settings | {"engine": ENGINE}
 
 
@@ -76,8 +76,8 @@ def read_settings(path: Path) -> Settings:
         ) from error
     if upgraded["engine"] != ENGINE:
         raise CatalogError(
-            f"{path}: its points are of {upgraded['engine']}, this Serupa reads those of {ENGINE}: use the Serupa "
-            f"that wrote it ({upgraded['serupa']}), or index again into a new directory"
+            f"{path}: its points are of {upgraded['engine']}, this Serupa reads those of {ENGINE}: use the "
+            f"Serupa that wrote it ({upgraded['serupa']}), or index again into a new directory"
         )
     return upgraded
 

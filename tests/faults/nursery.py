@@ -1,12 +1,12 @@
 """A warm process that forks children, lets them work on a catalogue, and kills them.
 
-Importing everything takes a second, a fork a few milliseconds: that is what makes hundreds of kills cheap. The
-nursery itself opens nothing, so its children start with no thread and no lock of the engine's.
+Importing everything takes a second, a fork a few milliseconds: that is what makes hundreds of kills cheap.
+The nursery itself opens nothing, so its children start with no thread and no lock of the engine's.
 
-It reads one JSON request a line: ``{"job": name, "args": {...}}`` and, optionally, ``kill_s`` (SIGKILL after so
-many seconds; counted from the n-th event with ``kill_from_event``), ``kill_step`` (SIGKILL at the n-th step, see
-`steps`), ``file_limit`` (bytes, RLIMIT_FSIZE) and ``user`` (a user id to become). It answers one line: how the
-child ended, and what it told.
+It reads one JSON request a line: ``{"job": name, "args": {...}}`` and, optionally, ``kill_s`` (SIGKILL after
+so many seconds; counted from the n-th event with ``kill_from_event``), ``kill_step`` (SIGKILL at the n-th
+step, see `steps`), ``file_limit`` (bytes, RLIMIT_FSIZE) and ``user`` (a user id to become). It answers one
+line: how the child ended, and what it told.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import qdrant_edge  # noqa: F401 -- imported once, here, and not by each child
 import serupa.backup
 import serupa.encoders.encoder
 import serupa.indexing
+import serupa.sources.datasets
 import serupa.sources.tables  # noqa: F401
 from serupa import SerupaError
 from tests.faults import jobs, steps

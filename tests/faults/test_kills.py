@@ -1,4 +1,4 @@
-"""Killed at any moment: the catalogue opens, says what it holds, and nothing that was acknowledged is gone."""
+"""Killed at any moment: the catalogue opens, says what it holds, and nothing acknowledged is gone."""
 
 from __future__ import annotations
 

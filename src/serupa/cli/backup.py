@@ -1,4 +1,4 @@
-"""``serupa check``, ``backup`` and ``restore``: is a catalogue whole, and how it comes back when it is not."""
+"""``serupa check``, ``backup``, ``restore``: is a catalogue whole, and how it comes back when it is not."""
 
 from __future__ import annotations
 

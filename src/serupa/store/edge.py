@@ -308,7 +308,7 @@ class EdgeStore:
         return [[Neighbor(name, distance, {"id": name}) for name, distance in one] for one in found]
 
     def count(self, where: Filter = ()) -> int:
-        return self._shard.count(self._engine.CountRequest(exact=True, filter=self._filter(where)))
+        return int(self._shard.count(self._engine.CountRequest(exact=True, filter=self._filter(where))))
 
     def index_field(self, field: str, kind: FieldKind) -> None:
         q = self._engine
@@ -351,7 +351,7 @@ class EdgeStore:
 
     def indexed(self) -> int:
         # the engine counts every vector of an indexed part, with those that are never searched
-        return self._shard.info().indexed_vectors_count * self._searched // self._named
+        return int(self._shard.info().indexed_vectors_count) * self._searched // self._named
 
     def close(self) -> None:
         with contextlib.suppress(AttributeError):

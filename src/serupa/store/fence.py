@@ -1,8 +1,8 @@
 """A fence around the engine: its failures become one line of ours, and a full disk is met before it is hit.
 
 The engine (Qdrant Edge 0.9) writes through memory maps over files with holes. On a full disk that is not an
-error but a signal (SIGBUS) that ends the process at once, also on opening. And its panics are not `Exception`s,
-so nothing that catches errors would catch them.
+error but a signal (SIGBUS) that ends the process at once, also on opening. And its panics are no
+`Exception`, so nothing that catches errors would catch them.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def require_room(directory: Path, needed: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise StoreError(
-            f"{directory}: its disk is full ({free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed); make room, "
-            "then try again: what was stored is there"
+            f"{directory}: its disk is full ({free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed); make "
+            "room, then try again: what was stored is there"
         )
 
 

@@ -42,8 +42,8 @@ class Hold:
             holder.write_text(json.dumps(_self_description()))
         except Timeout:
             raise CatalogError(
-                f"{directory}: in use by {_describe(holder)}; if that is a server, ask it over HTTP, else wait "
-                "for its end: --wait SECONDS"
+                f"{directory}: in use by {_describe(holder)}; if that is a server, ask it over HTTP, else "
+                "wait for its end: --wait SECONDS"
             ) from None
         except OSError as error:
             self._lock.release()

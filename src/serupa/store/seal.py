@@ -1,9 +1,9 @@
 """A seal on the engine's files: what they were when they were last closed, so that damage is noticed.
 
-The engine (Qdrant Edge 0.9) checks little of what it reads: without one of its small files it opens as an empty
-store, and says nothing. So the size and the hash of every file are written down when a store is closed, and
-compared before it is opened again. The seal is broken before the first change and written anew at the end: a
-process that is killed in between leaves none, and then the engine's own log says what is there.
+The engine (Qdrant Edge 0.9) checks little of what it reads: without one of its small files it opens as an
+empty store, and says nothing. So the size and the hash of every file are written down when a store is closed,
+and compared before it is opened again. The seal is broken before the first change and written anew at the
+end: a process that is killed in between leaves none, and then the engine's own log says what is there.
 """
 
 from __future__ import annotations

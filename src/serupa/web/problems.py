@@ -112,11 +112,12 @@ def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
             return _invalid(error)
         case ItemNotFoundError():
             return ProblemError(404, public_text(str(error), hidden), code="item-not-found")
-        case StoreError():  # none of the client's doing
-            return ProblemError(503, public_text(str(error), hidden), code="store")
         case SerupaError():
-            codes = {ImageError: "photo", FilterError: "filter"}
-            return ProblemError(422, public_text(str(error), hidden), code=codes.get(type(error)))
+            codes = {ImageError: "photo", FilterError: "filter", StoreError: "store"}
+            status = (
+                503 if isinstance(error, StoreError) else 422
+            )  # a full disk is none of the client's doing
+            return ProblemError(status, public_text(str(error), hidden), code=codes.get(type(error)))
         case _:
             return ProblemError(500, "the server failed on this request; its log says why")
 
