@@ -72,7 +72,7 @@ def test_damage_is_noticed_wherever_it_is(archive: Path, tmp_path: Path, kind: s
     with tarfile.open(archive) as tar:
         # what tar itself fills up with, and fields of its headers that nothing here reads, may be anything
         places = [m.offset_data + rng.randrange(m.size) for m in tar if m.size]
-    for place in rng.sample(places, 25):
+    for place in rng.sample(places, 10):
         if kind == "flip":
             damaged = bytearray(whole)
             damaged[place] ^= 1 << rng.randrange(8)
@@ -114,7 +114,7 @@ def rewritten(archive: Path, **changes: Any) -> None:
 EMPTY = {"size": 0, "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "runs": []}
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "points/../../evil", "a\\..\\evil", "C:evil", "."])
+@pytest.mark.parametrize("name", ["../evil", "/srv/evil", "points/../../evil", "a\\..\\evil", "C:evil", "."])
 def test_no_name_leads_out_of_the_directory(archive: Path, tmp_path: Path, name: str) -> None:
     rewritten(archive, files={name: EMPTY}, members=[(tarfile.TarInfo(name), b"")])
     with pytest.raises(CatalogError, match="outside of the catalogue"):

@@ -17,12 +17,15 @@ from serupa.web.settings import Settings, SettingsError
 
 try:
     import uvicorn
+
+    from serupa.web.connections import impatient
 except ImportError as error:
     raise MissingExtraError("serupa serve", "web") from error
 
 _KEEP_ALIVE_S = 15
 _CONNECTIONS = 2_000
 _HEAD_BYTES = 262_144  # an address with as many filters as the API takes, each letter written as 12 bytes
+_OTHER_FILES = 300  # the engine's, and photos that are read
 
 
 def run(
@@ -74,11 +77,11 @@ def run(
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                http="h11",  # bounds the head of a request; httptools, taken where it is installed, does not
                 h11_max_incomplete_event_size=_HEAD_BYTES,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(settings.time_limit_s) + 1,
-                limit_concurrency=_CONNECTIONS,
+                limit_concurrency=_connections(),
+                http=impatient(settings.time_limit_s),
             )
             address = _address(settings.host, listening.getsockname()[1])
             _Server(config, lambda: announce(f"Serving {len(opened)} items at {address}")).run([listening])
@@ -98,6 +101,16 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+
+def _connections() -> int:
+    """Return how many connections may be open: what the files that a process may open leave room for."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _CONNECTIONS
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _CONNECTIONS if files < 0 else max(16, min(_CONNECTIONS, files - _OTHER_FILES))
 
 
 def _leave(number: int, _: FrameType | None) -> None:
