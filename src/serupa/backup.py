@@ -298,7 +298,8 @@ def _manifest(archive: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo]) 
     manifest: dict[str, Any] = json.loads(_content(archive, member).read(_LARGEST_MANIFEST))
     if manifest["kind"] != _KIND:
         raise ValueError(f"it is of another kind, {manifest['kind']!r:.40}")
-    if not isinstance(manifest["catalog"], str) or type(manifest["items"]) is not int:
+    texts = (manifest["catalog"], manifest["created"])
+    if not all(isinstance(text, str) for text in texts) or type(manifest["items"]) is not int:
         raise ValueError("its manifest is damaged")
     return manifest
 
@@ -355,4 +356,4 @@ def _safe(name: str) -> PurePosixPath:
 def _described(path: Path, manifest: Mapping[str, Any]) -> Backup:
     files = manifest["files"]
     size = sum(entry["size"] for entry in files.values())
-    return Backup(path, len(files), size, manifest["items"], str(manifest["created"]))
+    return Backup(path, len(files), size, manifest["items"], manifest["created"])

@@ -328,17 +328,12 @@ def _requests() -> Iterator[bytes]:
             value,
         )
 
+    end = b"--x--\r\n"
     sent = part("photo", photo, b'; filename="a.jpg"')
-    yield (
-        b"\0\n"
-        + sent
-        + part("k", b"3")
-        + part("where", b"color=red")
-        + part("crop", b"0,0,1,1")
-        + b"--x--\r\n"
-    )
-    yield b"\1\n" + sent + part("id", b"new") + part("attributes", b'{"price": 3}') + b"--x--\r\n"
-    yield b"\2\n" + sent + part("item_id", b"i1") + b"--x--\r\n"
+    asked = part("k", b"3") + part("where", b"color=red") + part("crop", b"0,0,1,1")
+    yield b"\0\n" + sent + asked + end
+    yield b"\1\n" + sent + part("id", b"new") + part("attributes", b'{"price": 3}') + end
+    yield b"\2\n" + sent + part("item_id", b"i1") + end
     yield b"\3?where=price%3E=1&limit=2&offset=1\n"
     yield b"\4i1/similar?k=2&by=product\n"
     yield b"\4i1/image?size=160\n"
