@@ -458,6 +458,8 @@ class Catalog:
             raise CatalogError(
                 f"{self.path}: an embedding here is ({self.card.dimension},), not {embedding.shape}"
             )
+        if not np.isfinite(embedding).all():
+            raise CatalogError(f"{self.path}: the embedding to search with holds NaN or infinity")
         wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, tuple(exclude))
         start = time.perf_counter()
         neighbors = self._page(self.as_searched(embedding[None])[0], wanted)

@@ -1,8 +1,8 @@
 """Fuzz one target for a while: ``python -m tests.fuzz.fuzz TARGET [--seconds 60]``.
 
 With atheris installed (``pip install atheris``; Linux) inputs are chosen by the code that they reach. Without
-it they are mutated blindly from the same seeds. Status 0 says that nothing was found; else what was found lies
-in ``fuzz-TARGET-*``. What is worth trying again is kept in ``tests/fuzz/corpus``.
+it they are mutated blindly from the same seeds. Status 0 says that nothing was found; else what was found
+lies in ``fuzz-TARGET-*``. What is worth trying again is kept in ``tests/fuzz/corpus``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def guided(given: argparse.Namespace) -> None:
     with atheris.instrument_imports(include=["serupa"]):
         from tests.fuzz.targets import TARGETS, seeds
 
+    TARGETS[given.target](b"")  # what the first call sets up is no part of what an input takes
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds(given.target)):
             Path(folder, f"seed-{number}").write_bytes(seed)
