@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: help demo app test test-reference check format docs bench constraints clean
+.PHONY: help demo app test test-reference check format docs bench constraints lock audit fuzz clean
 
 help:
 	@echo "make demo            draw the sample catalogue, index it, search it"
@@ -14,6 +14,8 @@ help:
 	@echo "make test-reference  make the stored PyTorch outputs anew and compare (installs torch)"
 	@echo "make check           lint, formatting, types"
 	@echo "make format          format the code"
+	@echo "make audit           licences and known weaknesses of what is installed"
+	@echo "make fuzz            ten minutes of fuzzing"
 	@echo "make bench           compare speed with what a user would pick instead"
 
 $(BIN)/python:
@@ -79,6 +81,23 @@ constraints:
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
 	build/constraints/bin/python -m pip freeze --exclude serupa > constraints.txt
+
+# The same versions with the hashes of their files, and the bill of materials.
+lock: $(BIN)/python
+	$(BIN)/python supply/chain.py lock
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/python supply/chain.py licences
+	$(PIP) pip-audit
+	$(BIN)/python supply/chain.py audit
+
+FUZZ_SECONDS ?= 86
+fuzz: $(VENV)/.installed-dev
+	-$(PIP) atheris
+	@mkdir -p build/fuzz
+	for target in image checkpoint table filters settings backup api; do \
+	  (cd build/fuzz && PYTHONPATH=../.. ../../$(BIN)/python -m tests.fuzz.fuzz $$target --seconds $(FUZZ_SECONDS)) \
+	    || exit 1; done
 
 app: $(VENV)/.installed-web
 	@test -d demo/catalog || $(MAKE) demo

@@ -1,8 +1,8 @@
 """What Serupa is built from: a lock with hashes, a bill of materials, licences, known weaknesses.
 
-``lock`` asks pip what it would install, and writes the version and the SHA-256 of each file, and the bill of
-materials (CycloneDX 1.6) of what users get. ``licences`` checks those of what is installed, ``audit`` asks for
-known weaknesses. ``make lock`` and ``make audit`` run them.
+``lock`` asks pip what it would install, and writes version and SHA-256 of each file, and the bill of
+materials (CycloneDX 1.6) of what users get. ``licences`` checks those of what is installed, ``audit`` asks
+for known weaknesses. ``make lock`` and ``make audit`` run them.
 
 pip takes hashes in a file of requirements, and holds every file to them with ``--require-hashes``. In a file
 of constraints it does not take them well: pip 23 then demands that everything be pinned, this directory
@@ -79,7 +79,24 @@ def described(install: dict[str, Any]) -> dict[str, Any]:
         "version": told["version"],
         "sha256": source["archive_info"]["hashes"]["sha256"],
         "url": source["url"] if source["url"].startswith("https://") else None,
-        "licence": short_licence(told),
+        "licence": installed_licence(told["name"]) or short_licence(told),
+    }
+
+
+def installed_licence(name: str) -> str | None:
+    """Return the licence of an installed package: older pips leave some of it out of their report."""
+    try:
+        return short_licence(values_of(metadata.metadata(name)))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def values_of(told: Any) -> dict[str, Any]:
+    return {
+        "name": told["Name"],
+        "license": told.get("License"),
+        "license_expression": told.get("License-Expression"),
+        "classifier": told.get_all("Classifier") or [],
     }
 
 
@@ -139,12 +156,7 @@ def licences() -> None:
     seen = 0
     for one in metadata.distributions():
         told = one.metadata
-        values = {
-            "name": told["Name"],
-            "license": told.get("License"),
-            "license_expression": told.get("License-Expression"),
-            "classifier": told.get_all("Classifier") or [],
-        }
+        values = values_of(told)
         if told["Name"].lower() in ("serupa", "pip", "setuptools", "wheel"):
             continue
         licence, seen = short_licence(values), seen + 1
@@ -169,9 +181,7 @@ def audit() -> None:
         return
     audited = [one for one in told if "skip_reason" not in one]
     if not audited:
-        print(
-            f"audit: the service knows none of {len(told)} packages, so it is not the real one; nothing was audited"
-        )
+        print(f"audit: the service knows none of {len(told)} packages; nothing was audited")
         return
     weak = [f"{d['name']} {d['version']}: {v['id']}" for d in audited for v in d["vulns"]]
     if weak:
