@@ -42,15 +42,15 @@ MUTATIONS = (
     _(
         "tuning is switched to in one step",
         "catalog.py",
-        '            self._copy_points(store, whitening)\n            formats.write_json(self.path / "catalog.json", settings)\n',
-        '            formats.write_json(self.path / "catalog.json", settings)\n            self._copy_points(store, whitening)\n',
+        '            self._copy_points(store, whitening, progress or (lambda *_: None))\n            formats.write_json(self.path / "catalog.json", settings)\n',
+        '            formats.write_json(self.path / "catalog.json", settings)\n            self._copy_points(store, whitening, progress or (lambda *_: None))\n',
         "faults/test_kills.py::test_killed_at_every_step[tune]",
     ),
     _(
         "a catalogue that was cut short while it was made is made by the same command",
         "store/edge.py",
-        '        unfinished = directory.with_name(directory.name + ".new")\n',
-        "        unfinished = directory\n",
+        "        shutil.rmtree(unfinished, ignore_errors=True)\n        try:\n",
+        "        try:\n",
         "faults/test_kills.py::test_killed_at_every_step_of_making_one",
     ),
     _(

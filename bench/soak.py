@@ -2,10 +2,10 @@
 
     python bench/soak.py [--minutes 15] [--clients 16]
 
-Starts `serupa serve` on the sample catalogue. The clients search with photos, ask for look-alikes of items, add
-items and remove them, each one request after the other. Anything but the answer that was asked for, or 429, is
-an error. Then ten times as many clients send at once for 10 s, and after them it is tried every 50 ms how soon
-a search is answered as quickly as before. Server and clients share this machine's processors.
+Starts `serupa serve` on the sample catalogue. The clients search with photos, ask for look-alikes of items,
+add items and remove them, each one request after the other. Anything but the answer that was asked for, or
+429, is an error. Then ten times as many clients send at once for 10 s, and after them it is tried every 50 ms
+how soon a search is answered as quickly as before. Server and clients share this machine's processors.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def load(
 def told(notes: list[tuple[float, str, int, float]], seconds: float) -> None:
     statuses = collections.Counter(status for _, _, status, _ in notes)
     print(
-        f"  {len(notes)} requests, {len(notes) / seconds:.0f} a second; statuses {dict(sorted(statuses.items()))}"
+        f"  {len(notes)} requests, {len(notes) / seconds:.0f} a second; statuses "
+        f"{dict(sorted(statuses.items()))}"
     )
     for kind in ("search", "similar", "add", "remove"):
         ms = [1e3 * s for _, k, status, s in notes if k == kind and status in (200, 201, 204)]
@@ -157,7 +158,8 @@ def main() -> None:
         with Catalog.open(folder / "c") as catalog:
             ours = sum(item.id.startswith("soak-") for item in catalog.items())
             print(
-                f"Afterwards: {len(catalog)} items, {before} of before and {ours} added; exit {server.returncode}"
+                f"Afterwards: {len(catalog)} items, {before} of before and {ours} added; "
+                f"exit {server.returncode}"
             )
 
 
@@ -170,7 +172,8 @@ def measure(given: argparse.Namespace, port: int, photos: list[bytes], ids: list
     third = max(1, len(memory) // 3)
     first, last = np.median(memory[:third]), np.median(memory[-third:])
     print(
-        f"  memory: {first:.0f} MB in the first third, {last:.0f} MB in the last, {max(memory):.0f} MB at most"
+        f"  memory: {first:.0f} MB in the first third, {last:.0f} MB in the last, "
+        f"{max(memory):.0f} MB at most"
     )
     calm = float(np.median([s for _, kind, status, s in notes if kind == "search" and status == 200]))
     alone = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -181,15 +184,14 @@ def measure(given: argparse.Namespace, port: int, photos: list[bytes], ids: list
     ended = time.time()
     told(notes, 10)
     print(f"  memory: {max(memory):.0f} MB at most")
+    alone.close()
     while True:
         started = time.perf_counter()
         status = ask(alone, *search)
         if status == 200 and time.perf_counter() - started < calm:
             break
         time.sleep(0.05)
-    print(
-        f"  recovered {time.time() - ended:.1f} s after the last answer: a search within {1e3 * calm:.0f} ms again"
-    )
+    print(f"  recovered {time.time() - ended:.1f} s later: a search within {1e3 * calm:.0f} ms again")
 
 
 if __name__ == "__main__":

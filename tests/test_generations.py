@@ -98,17 +98,17 @@ def test_a_switch_that_fails_changes_nothing(
 
 def test_interrupted_right_after_the_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the new files are in use, and must stay."""
-    from serupa import catalog as module
+    from serupa import formats as module
 
     with filled(tmp_path / "shop", *product_photos(10)) as shop:
-        new, write = learned(shop, 4), module._write_json
+        new, write = learned(shop, 4), module.write_json
 
         def interrupted(file: Path, value: object) -> None:
             write(file, value)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_write_json", interrupted)
+            patch.setattr(module, "write_json", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 shop.use_whitening(new)
     with Catalog.open(tmp_path / "shop") as shop:
