@@ -86,7 +86,7 @@ MUTATIONS = (
         "whitening.py",
         "            if hashlib.sha256(data).hexdigest() != sha256:\n",
         "            if False:\n",
-        "faults/test_damage.py::test_damaged_tuning_is_named_and_leaves_the_way_back[flip]",
+        "faults/test_damage.py::test_another_tuning_in_its_place_is_named",
     ),
     _(
         "a damaged cached model is made anew",

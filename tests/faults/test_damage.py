@@ -174,6 +174,15 @@ def test_damaged_tuning_is_named_and_leaves_the_way_back(
     assert told == {"holds": stock, "tuned": False}
 
 
+def test_another_tuning_in_its_place_is_named(nursery: Nursery, root: Path) -> None:
+    """A whole file, but not the one that the points were made with."""
+    nursery.run("tune", root=root)
+    (file,) = shop.catalog_of(root).glob("tuning-*.npz")
+    shop.whitening(2).save(file)
+    (told,) = nursery.run("look", root=root)
+    assert str(file) in told["refused"]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_cached_model_is_made_anew(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
