@@ -63,7 +63,7 @@ class Client(threading.Thread):
             name = f"soak-{self._number}-{time.time_ns()}"
             self._mine.append(name)
             return "add", "POST", "/api/v1/items", [("photo", photo), ("id", name.encode())], 201
-        if chance < 0.16 and len(self._mine) > ADDED // 2:
+        if chance < 0.16 and len(self._mine) > 3:
             return "remove", "DELETE", f"/api/v1/items/{self._mine.popleft()}", [], 204
         if chance < 0.3:
             return "similar", "GET", f"/api/v1/items/{self._rng.choice(self._ids)}/similar?k=10", [], 200
