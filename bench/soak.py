@@ -147,7 +147,7 @@ def main() -> None:
             text=True,
             env=os.environ | {"SERUPA_API_KEY": KEY},
         )
-        assert server.stderr is not None  # noqa: S101
+        assert server.stderr is not None
         port = int(re.search(r":(\d+)$", server.stderr.readline().strip())[1])  # type: ignore[index]
         threading.Thread(target=lambda: collections.deque(server.stderr, 0), daemon=True).start()
         try:
