@@ -49,7 +49,11 @@ class Fence:
         self._lock = Lock()
         self._seal.check()
         require_room(directory, OPENING_BYTES)
-        self._shard = guarded(directory, load)
+        self._seal.lay_aside()
+        try:
+            self._shard = guarded(directory, load)
+        finally:
+            self._seal.put_back()
 
     def update(self, operation: Any) -> None:
         """Change the store; refused, and nothing changed, where the disk is nearly full."""

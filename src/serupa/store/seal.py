@@ -4,6 +4,9 @@ The engine (Qdrant Edge 0.9) checks little of what it reads: without one of its 
 empty store, and says nothing. So the size and the hash of every file are written down when a store is closed,
 and compared before it is opened again. The seal is broken before the first change and written anew at the
 end: a process that is killed in between leaves none, and then the engine's own log says what is there.
+
+Opening is a change, too, when the engine has something in its log to repeat (deletions, say). So the seal is
+laid aside before the engine opens the files, and comes back only if they are still the same afterwards.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Seal:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._file = directory / NAME
+        self._aside = directory / f"{NAME}.aside"
         try:
             self._whole = self._file.exists()
         except OSError as error:
@@ -57,10 +61,12 @@ class Seal:
         CatalogError
             If a file is missing, or is not what it was.
         """
-        if not self._whole:
-            return
+        if self._whole:
+            self._compare(self._file, everything)
+
+    def _compare(self, seal: Path, everything: bool) -> None:
         try:
-            noted: dict[str, list[object]] = json.loads(self._file.read_bytes())["files"]
+            noted: dict[str, list[object]] = json.loads(seal.read_bytes())["files"]
             for name, (size, sum_) in noted.items():
                 problem = _problem(self._directory / name, size, sum_, everything)
                 if problem:
@@ -74,6 +80,24 @@ class Seal:
         return CatalogError(
             f"{file}: {problem}; restore a backup (serupa restore), or index again into a new directory"
         )
+
+    def lay_aside(self) -> None:
+        """Take the seal off while the engine opens the files."""
+        if self._whole:
+            self._file.replace(self._aside)
+            _sync(self._directory)
+
+    def put_back(self) -> None:
+        """Put the seal back, unless opening has changed what it says."""
+        if not self._whole:
+            return
+        try:
+            self._compare(self._aside, everything=False)
+        except CatalogError:  # it was right before the engine opened the files
+            self._aside.unlink(missing_ok=True)
+            self._whole = False
+        else:
+            self._aside.replace(self._file)
 
     def break_(self) -> None:
         """Take the seal off, down to the disk. To be called before the first change."""
