@@ -5,11 +5,13 @@
 #   docker run --rm -v ./photos:/photos:ro -v serupa-data:/data -p 127.0.0.1:8000:8000 serupa
 
 FROM python:3.11-slim AS build
+# such as s3fs or gcsfs, for photos in a bucket: --build-arg PACKAGES=s3fs
+ARG PACKAGES=
 WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
 RUN python -m venv /opt/serupa \
- && /opt/serupa/bin/pip install --no-cache-dir --constraint constraints.txt '.[web,report,parquet]'
+ && /opt/serupa/bin/pip install --no-cache-dir --constraint constraints.txt '.[web,report,parquet,qdrant]' $PACKAGES
 
 FROM python:3.11-slim
 COPY --from=build /opt/serupa /opt/serupa

@@ -314,7 +314,7 @@ def test_missing_folder_empty_and_odd_paths(tmp_path: Path) -> None:
     assert "not a file" in refusal(pipe)
     assert "not a file" in refusal("/dev/zero")
     assert "null byte" in refusal("a\0b.jpg")
-    assert "download it first" in refusal("https://example.org/a.jpg")
+    assert "Protocol not known" in refusal("nothing://example.org/a.jpg")
     assert "cannot be read" in refusal("x" * 5000)
     assert "binary mode" in refusal(io.StringIO("text"))  # type: ignore[arg-type]
 

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import serupa
-from serupa import formats, generations
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import CatalogError, FilterError, ItemNotFoundError
 from serupa.items import Attribute, Hit, Item
+from serupa.places import FORMAT, Place, Settings, checked_metrics, place_of
 from serupa.sources import read_source
 from serupa.store.base import (
-    METRICS,
     FieldKind,
     Filter,
     Metric,
@@ -34,12 +33,12 @@ from serupa.store.base import (
     grouped,
     similarity_of,
 )
-from serupa.store.lock import Hold
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
     from serupa.indexing import AddReport, Progress
+    from serupa.store.address import ServerAddress
     from serupa.whitening import Whitening
 
 By = Literal["item", "product"]
@@ -122,14 +121,13 @@ class _Wanted:
 class Catalog:
     """A searchable collection of product photos. Make one with `create`, open one with `open`.
 
-    A catalogue is held by one process at a time; its methods may be called from several threads.
-    Use it in a ``with`` statement, or call `close`.
+    A catalogue in a directory is held by one process at a time, one on a server by any number; its methods
+    may be called from several threads. Use it in a ``with`` statement, or call `close`.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], hold: Hold) -> None:
-        self.path = path
+    def __init__(self, place: Place, settings: Settings) -> None:
+        self._place = place
         self._settings = settings
-        self._hold = hold
         self._encoder: Encoder | None = None
         self._whitening: Whitening | None = None
         self._store: Store = self._open_store(settings)
@@ -146,12 +144,12 @@ class Catalog:
         exist_ok: bool = False,
         wait_s: float = 0.0,
     ) -> Self:
-        """Make a catalogue in a new or empty directory.
+        """Make a catalogue in a new or empty directory, or on a Qdrant server.
 
         Parameters
         ----------
         path : path
-            The catalogue's directory.
+            The catalogue's directory, or its address on a server: ``qdrant://host:6333/name``.
         encoder : str, optional
             An encoder's name or the path of a card; ``efficientnet-lite0`` unless given.
         metrics : sequence of {"cosine", "euclidean", "manhattan"}
@@ -172,48 +170,74 @@ class Catalog:
         EncoderError, WeightsError
             If the encoder is unknown or its weights cannot be had.
         """
-        path = Path(path)
-        if (path / "catalog.json").exists():
+        place = place_of(path)
+        if place.has_catalog():
             if not exist_ok:
                 raise CatalogError(
-                    f"{path}: there is a catalogue already; open it, or choose another directory"
+                    f"{place.address}: there is a catalogue already; open it, or choose another name"
                 )
-            catalog = cls.open(path, wait_s=wait_s)
+            catalog = cls._open(place, wait_s)
             try:
                 catalog._refuse_other(encoder, resize, weights)
             except BaseException:
                 catalog.close()
                 raise
             return catalog
-        _refuse_occupied(path)
-        chosen = _metrics(metrics)
+        place.refuse_occupied()
+        chosen = checked_metrics(metrics)
         loaded = load_encoder(encoder or DEFAULT, weights=_text(weights), resize=resize)
-        settings = {
-            "format": formats.FORMAT,
-            "engine": formats.ENGINE,
+        settings: Settings = {
+            "format": FORMAT,
+            "engine": place.engine,
             "serupa": serupa.__version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "encoder": loaded.card.to_dict(),
             "weights_sha256": loaded.weights_sha256,
             "weights": None if weights is None else str(Path(weights).resolve()),
             "metrics": list(chosen),
-            "points": generations.FIRST_POINTS,
+            "points": place.first_points,
             "tuning": None,
             "fields": {},
         }
+        catalog = cls._create(place, settings, wait_s)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CatalogError(f"{path}: cannot be made: {error.strerror or error}") from error
-        hold = Hold(path, wait_s)
-        try:
-            formats.write_json(path / "catalog.json", settings)
-            catalog = cls(path, settings, hold)
+            catalog._refuse_other(encoder, resize, weights)  # whoever was faster may have wanted another
         except BaseException:
-            hold.release()
+            catalog.close()
             raise
         catalog._encoder = loaded
         return catalog
+
+    @classmethod
+    def create_like(cls, path: str | os.PathLike[str], other: Catalog, *, wait_s: float = 0.0) -> Self:
+        """Make a catalogue of the same encoder, metrics, fields and tuning, with no items.
+
+        Raises
+        ------
+        CatalogError
+            If there is something in its place.
+        """
+        place = place_of(path)
+        if place.has_catalog():
+            raise CatalogError(f"{place.address}: there is a catalogue already; choose another name")
+        place.refuse_occupied()
+        settings = other.settings | {"points": place.first_points, "engine": place.engine}
+        settings.pop("server", None)
+        return cls._create(place, settings, wait_s, other.whitening)
+
+    @classmethod
+    def _create(
+        cls, place: Place, settings: Settings, wait_s: float, whitening: Whitening | None = None
+    ) -> Self:
+        place.claim(wait_s)
+        try:
+            if whitening is not None:
+                settings["tuning"] = dict(settings["tuning"]) | place.save_tuning(1, whitening)
+            settings = place.create(settings, _dimensions(settings))
+            return cls(place, settings)
+        except BaseException:
+            place.release()
+            raise
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, wait_s: float = 0.0) -> Self:
@@ -225,23 +249,48 @@ class Catalog:
             If there is none, another process holds it, or its files are damaged or newer than
             this Serupa. One of an older format is upgraded (see `serupa.formats`).
         """
-        path = Path(path)
-        settings = formats.read_settings(path)
-        hold = Hold(path, wait_s)
+        return cls._open(place_of(path), wait_s)
+
+    @classmethod
+    def _open(cls, place: Place, wait_s: float) -> Self:
         try:
+            place.read()
+            place.claim(wait_s)
             # read again: whoever held it until now may have switched to other files
-            settings = formats.read_settings(path)
-            formats.upgrade(path, settings)
-            generations.clear_leftovers(path, settings)
-            return cls(path, settings, hold)
+            settings = place.read()
+            place.clear_leftovers(settings)
+            return cls(place, settings)
         except BaseException:
-            hold.release()
+            place.release()
             raise
 
     def close(self) -> None:
         """Write everything and let the next process in. Closing twice does nothing."""
         self._store.close()
-        self._hold.release()
+        self._place.release()
+
+    def refreshed(self) -> Self:
+        """Return this catalogue, or another opening of it where it was switched over to other points.
+
+        Only a catalogue on a server changes under its reader. The two share a connection and, where it is
+        the same, the encoder; the one that was replaced may still answer for some minutes. New fields are
+        noted in the catalogue itself.
+
+        Raises
+        ------
+        CatalogError
+            If the server does not answer, or the catalogue is gone.
+        """
+        if self.folder is not None:
+            return self
+        settings = self._place.read()
+        if settings["points"] == self._settings["points"]:
+            self._settings["fields"] = settings["fields"]
+            return self
+        found = type(self)(self._place, settings)
+        if self._encoder is not None and settings["weights_sha256"] == self._settings["weights_sha256"]:
+            found._encoder = self._encoder if found.card == self.card else None
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -251,6 +300,31 @@ class Catalog:
 
     def __len__(self) -> int:
         return self.count()
+
+    @property
+    def path(self) -> Path | ServerAddress:
+        """The catalogue's directory, or its address on a server; messages begin with it."""
+        return self._place.address
+
+    @property
+    def folder(self) -> Path | None:
+        """The catalogue's directory; None on a server."""
+        return self._place.folder
+
+    @property
+    def store(self) -> Store:
+        """The points themselves, for what moves them as they are; everything else asks the catalogue."""
+        return self._store
+
+    @property
+    def settings(self) -> Settings:
+        """What the encoder and the store agree on, as ``catalog.json`` has it: a copy."""
+        return dict(self._settings) | {"fields": self.fields}
+
+    @property
+    def vector_names(self) -> tuple[str, ...]:
+        """The named vectors of each point: the metrics and, of a tuned catalogue, ``raw``."""
+        return tuple(_dimensions(self._settings))
 
     @property
     def card(self) -> Card:
@@ -274,6 +348,15 @@ class Catalog:
             self._encoder = encoder
         return self._encoder
 
+    def share_encoder(self, other: Catalog) -> bool:
+        """Use the encoder that another catalogue has loaded, where it is the same; tell whether it is."""
+        same = (
+            self.card == other.card and self._settings["weights_sha256"] == other._settings["weights_sha256"]
+        )
+        if same:
+            self._encoder = other.encoder
+        return same
+
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that this catalogue can be searched by; the first is the default."""
@@ -290,10 +373,28 @@ class Catalog:
         """The map that a tuned catalogue searches through; None where it is not tuned."""
         tuning = self._settings.get("tuning")
         if tuning is not None and self._whitening is None:
-            from serupa.whitening import Whitening
-
-            self._whitening = Whitening.load(self.path / tuning["file"], tuning["sha256"])
+            self._whitening = self._place.load_tuning(tuning)
         return self._whitening
+
+    def note_fields(self, fields: Mapping[str, FieldKind]) -> None:
+        """Take over what is known of another catalogue's fields, and index them."""
+        new = {name: kind for name, kind in fields.items() if self.fields.get(name) != kind}
+        if new:
+            self._settings["fields"] = self._settings["fields"] | new
+            self._place.note_fields(self._settings, new)
+        self.index_fields()
+
+    def put(self, points: Sequence[Point], payloads: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Write points that were made elsewhere, and payloads of points that are there."""
+        for payload in (*(point.payload for point in points), *payloads):
+            self._note_fields(_item(payload))
+        self._store.upsert(points)
+        self._store.replace_payloads(payloads)
+
+    def index_fields(self) -> None:
+        """Make filters and counts on every field fast."""
+        for name, kind in (_OWN_FIELDS | self.fields).items():
+            self._store.index_field(name, kind)
 
     @property
     def fields(self) -> dict[str, FieldKind]:
@@ -571,35 +672,32 @@ class Catalog:
                 f"{self.path}: an embedding here is ({self.card.dimension},), the whitening takes "
                 f"{whitening.mean.shape}"
             )
-        number = generations.next_number(self.path)
-        settings = dict(self._settings) | {"points": generations.points_name(number), "tuning": None}
+        number = self._place.next_number()
+        settings = dict(self._settings) | {"points": self._place.points_name(number), "tuning": None}
         store: Store | None = None
         try:
             if whitening is not None:
-                file = generations.tuning_name(number)
-                sha256 = whitening.save(self.path / file)
                 settings["tuning"] = {
                     **(notes or {}),
                     "when": datetime.now(UTC).isoformat(timespec="seconds"),
                     "dimension": whitening.dimension,
-                    "file": file,
-                    "sha256": sha256,
+                    **self._place.save_tuning(number, whitening),
                 }
-            store = self._open_store(settings, new=True)
-            self._copy_points(store, whitening, progress or (lambda *_: None))
-            formats.write_json(self.path / "catalog.json", settings)
+            made = store = self._open_store(settings, new=True)
+            self._copy_points(made, whitening, progress or (lambda *_: None))
+            self._place.switch(settings, lambda: self._catch_up(made, whitening))
         except BaseException as error:
             if store is not None:
                 store.close()
             # interrupted right after the switch, the new files are in use: then whoever opens next clears up
-            if formats.read_settings(self.path)["points"] == self._settings["points"]:
-                generations.clear_leftovers(self.path, self._settings)
+            if self._place.read()["points"] == self._settings["points"]:
+                self._place.clear_leftovers(self._settings)
             if isinstance(error, OSError):
                 raise CatalogError(f"{self.path}: cannot be written: {error.strerror or error}") from error
             raise
         self._store.close()
-        self._settings, self._store, self._whitening = settings, store, whitening
-        generations.clear_leftovers(self.path, settings)
+        self._settings, self._store, self._whitening = settings, made, whitening
+        self._place.clear_leftovers(settings)
 
     def move_images(self, before: Path, after: Path) -> int:
         """Let items show photos that were moved from one folder to another; return how many did."""
@@ -623,16 +721,31 @@ class Catalog:
         for batch in self._store.scroll(vectors=self._embedding_names):
             progress("writing vectors", done, total)
             done += len(batch)
-            embeddings = np.stack([self._embedding(point) for point in batch])
-            vectors = self._vectors(embeddings, whitening)
-            store.upsert(
-                [
-                    Point(point.id, {name: rows[i] for name, rows in vectors.items()}, point.payload)
-                    for i, point in enumerate(batch)
-                ]
-            )
+            self._copy_batch(batch, store, whitening)
         progress("building the index", done, total)
         store.optimize()
+
+    def _copy_batch(self, batch: Sequence[Point], store: Store, whitening: Whitening | None) -> None:
+        embeddings = np.stack([self._embedding(point) for point in batch])
+        vectors = self._vectors(embeddings, whitening)
+        store.upsert(
+            [
+                Point(point.id, {name: rows[i] for name, rows in vectors.items()}, point.payload)
+                for i, point in enumerate(batch)
+            ]
+        )
+
+    def _catch_up(self, store: Store, whitening: Whitening | None) -> None:
+        """Repeat on a copy what was done to the points after they were copied."""
+        for batch in self._store.scroll():
+            copied = store.get([point.id for point in batch])
+            late = [p.id for p in batch if p.id not in copied or copied[p.id].payload != p.payload]
+            if late:
+                points = self._store.get(late, vectors=self._embedding_names)
+                self._copy_batch(list(points.values()), store, whitening)
+        for batch in store.scroll():
+            ids = [point.id for point in batch]
+            store.delete([i for i in ids if i not in self._store.get(ids)])
 
     def rank(
         self,
@@ -697,7 +810,7 @@ class Catalog:
         card = self.card
         items = self.count()
         return {
-            "path": str(self.path),
+            **self._place.describe(),
             "items": items,
             "products": len(self._store.facet("product_id", limit=items + 1)) if items else 0,
             "encoder": card.name,
@@ -708,22 +821,12 @@ class Catalog:
             "tuning": self.tuning,
             "fields": self.fields,
             "indexed_vectors": self._store.indexed(),
-            "size_bytes": sum(f.stat().st_blocks * 512 for f in self.path.rglob("*") if f.is_file()),
             "created": self._settings["created"],
             "serupa": self._settings["serupa"],
         }
 
     def _open_store(self, settings: Mapping[str, Any], *, new: bool = False) -> Store:
-        from serupa.store.edge import EdgeStore
-
-        directory, tuning = self.path / settings["points"], settings.get("tuning")
-        if settings["points"] != generations.FIRST_POINTS and not new and not directory.exists():
-            raise CatalogError(f"{directory}: is missing; restore it, or index into a new directory")
-        size = self.card.dimension if tuning is None else tuning["dimension"]
-        dimensions: dict[str, int] = dict.fromkeys(self.metrics, size)
-        return EdgeStore(
-            directory, dimensions if tuning is None else dimensions | {"raw": self.card.dimension}
-        )
+        return self._place.open_store(dict(settings), _dimensions(settings), new=new)
 
     def _refuse_other(
         self, encoder: str | None, resize: Resize | None, weights: str | os.PathLike[str] | None
@@ -757,7 +860,7 @@ class Catalog:
                 new[name] = kind
         if new:
             fields.update(new)
-            formats.write_json(self.path / "catalog.json", self._settings)
+            self._place.note_fields(self._settings, new)
 
     def _point(self, item: Item, content: str, embedding: Vector) -> Point:
         norm = float(np.linalg.norm(embedding))
@@ -880,27 +983,13 @@ def _kind(value: Attribute) -> FieldKind:
     return "text" if isinstance(value, bool | list) else "number"
 
 
-def _metrics(metrics: Sequence[str]) -> tuple[Metric, ...]:
-    chosen = tuple(m for m in METRICS if m in metrics)
-    unknown = [m for m in metrics if m not in METRICS]
-    if unknown or not chosen:
-        raise CatalogError(
-            f"unknown metric {', '.join(unknown) or '(none)'}; choose from {', '.join(METRICS)}"
-        )
-    return tuple(sorted(chosen, key=list(metrics).index))
+def _dimensions(settings: Mapping[str, Any]) -> dict[str, int]:
+    """Return the named vectors of a catalogue's points, with their dimensions."""
+    raw, tuning = Card.from_dict(settings["encoder"]).dimension, settings.get("tuning")
+    if tuning is None:
+        return dict.fromkeys(settings["metrics"], raw)
+    return dict.fromkeys(settings["metrics"], tuning["dimension"]) | {"raw": raw}
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:
     return None if path is None else os.fspath(path)
-
-
-def _refuse_occupied(path: Path) -> None:
-    ours = ("catalog.json", "lock", "holder.json")
-    try:
-        strangers = [entry.name for entry in path.iterdir() if not entry.name.startswith(ours)]
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be a catalogue's directory: {error.strerror or error}") from error
-    if strangers:
-        raise CatalogError(f"{path}: is not empty (it has {strangers[0]}); choose a new directory")

@@ -36,6 +36,10 @@ class StoreError(CatalogError):
     """The engine under a catalogue failed: its files are damaged, its disk is full, or it broke off."""
 
 
+class StoreUnavailableError(StoreError):
+    """A server that keeps a catalogue does not answer: try again, or look after it."""
+
+
 class FilterError(SerupaError):
     """A filter (``where``) cannot be understood."""
 

@@ -31,6 +31,7 @@ from PIL import (
 )
 
 from serupa.errors import ImageError
+from serupa.urls import is_url, read_url
 
 Resize = Literal["squash", "crop", "pad"]
 """How a photo becomes a square: aspect not kept, short side scaled then centre cut, or letterbox on white."""
@@ -342,8 +343,8 @@ def _read(photo: Photo, name: str, max_bytes: int) -> bytes:
         if not isinstance(data, bytes):
             raise ImageError(f"{name}: opened as text; open it in binary mode")
         return data
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(photo)):
-        raise ImageError(f"{name}: is a URL; download it first")
+    if is_url(photo):
+        return read_url(os.fspath(photo), max_bytes)
     # Non-blocking, so that a named pipe that nobody writes to is refused and does not hang.
     descriptor = os.open(photo, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:

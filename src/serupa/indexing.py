@@ -191,7 +191,8 @@ class Indexer:
                 while self._writes:
                     report.stages_s["write"] += self._writes.popleft().result()
         written = report.added
-        report.added = self._store.count() - before
+        # others may write to a server meanwhile
+        report.added = min(written, max(0, self._store.count() - before))
         report.updated += written - report.added
         report.seconds = time.perf_counter() - started
         if progress:

@@ -75,11 +75,35 @@ class Whitening:
             whitened[start : start + _CHUNK] = unit(mapped)
         return whitened
 
-    def save(self, file: Path) -> str:
-        """Write the whitening to a file, down to the disk, and return the file's SHA-256."""
+    def to_bytes(self) -> bytes:
+        """Return the whitening as the bytes of an .npz file."""
         written = io.BytesIO()
         np.savez(written, mean=self.mean, projection=self.projection)
-        data = written.getvalue()
+        return written.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, sha256: str, name: str) -> Self:
+        """Read what `to_bytes` returned; messages call it ``name``.
+
+        Raises
+        ------
+        CatalogError
+            If it is not what was written.
+        """
+        try:
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise ValueError("its content has changed")
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                return cls(arrays["mean"], arrays["projection"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise CatalogError(
+                f"{name}: the tuning cannot be read ({error}); restore it, or go back with: "
+                "serupa tune --undo"
+            ) from error
+
+    def save(self, file: Path) -> str:
+        """Write the whitening to a file, down to the disk, and return the file's SHA-256."""
+        data = self.to_bytes()
         with file.open("wb") as stream:
             stream.write(data)
             stream.flush()
@@ -97,15 +121,12 @@ class Whitening:
         """
         try:
             data = file.read_bytes()
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise ValueError("its content has changed")
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                return cls(arrays["mean"], arrays["projection"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except OSError as error:
             raise CatalogError(
                 f"{file}: the tuning cannot be read ({error}); restore the file, or go back with: "
                 f"serupa tune --undo -c {file.parent}"
             ) from error
+        return cls.from_bytes(data, sha256, str(file))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,13 @@ from serupa import CatalogError
 from serupa.store import edge, scan
 from serupa.store.base import METRICS, Examples, Metric, Point, Store, as_filter, distances
 from serupa.store.edge import EdgeStore, search_width
+from tests.store.conftest import connection_to, new_store
+
+# what local mode says of things that only a server does
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+]
 
 DIMENSION = 16
 COUNT = 300
@@ -40,15 +47,24 @@ def vectors() -> np.ndarray:
     return np.random.default_rng(7).normal(size=(COUNT, DIMENSION)).astype(np.float32) * 3
 
 
-@pytest.fixture(params=["edge"])
+@pytest.fixture(params=["edge", "local", "grpc", "rest", "real"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, vectors: np.ndarray) -> Iterator[Store]:
-    made = EdgeStore(tmp_path / "points", dict.fromkeys(METRICS, DIMENSION))
+    dimensions = dict.fromkeys(METRICS, DIMENSION)
+    connection = None if request.param == "edge" else connection_to(request.param, request)
+    made: Store = (
+        EdgeStore(tmp_path / "points", dimensions)
+        if connection is None
+        else new_store(connection, dimensions)
+    )
     made.upsert([point(number, vector) for number, vector in enumerate(vectors)])
     made.index_field("product_id", "text")
     made.index_field("color", "text")
     made.index_field("price", "number")
     yield made
     made.close()
+    if connection is not None:
+        connection.write(lambda client: client.delete_collection(made.collection))  # type: ignore[attr-defined]
+        connection.close()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -65,7 +81,9 @@ def test_agrees_with_brute_force(store: Store, vectors: np.ndarray, metric: Metr
 def test_one_query_equals_many(store: Store, vectors: np.ndarray) -> None:
     together = store.search(vectors[:5], "cosine", 7)
     alone = [store.search(vector[None], "cosine", 7)[0] for vector in vectors[:5]]
-    assert together == alone
+    assert [[n.id for n in one] for one in together] == [[n.id for n in one] for one in alone]
+    distances = [[[n.distance for n in one] for one in answers] for answers in (together, alone)]
+    np.testing.assert_allclose(*distances, atol=1e-6)  # a matrix product may round otherwise
 
 
 def test_equal_distances_are_ordered_by_id(store: Store) -> None:

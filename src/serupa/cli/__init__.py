@@ -8,6 +8,7 @@ import typer
 
 from serupa.cli import (
     backup,
+    copy,
     doctor,
     encoders,
     evaluate,
@@ -38,6 +39,8 @@ app.command("search")(search.search)
 app.command("similar")(search.similar)
 app.command("remove")(remove.remove)
 app.command("info")(info.info)
+app.command("copy")(copy.copy)
+app.command("publish")(copy.publish)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.add_typer(encoders.app, name="encoders")

@@ -98,16 +98,17 @@ def _report(opened: Catalog, result: Evaluation, directory: Path, progress: Prog
     from serupa.evaluation.experiment import embedded_items
     from serupa.evaluation.report import write_report
 
+    name = opened.path.name if opened.folder is None else opened.folder.resolve().name
     page = write_report(
         result,
         directory,
         gallery=embedded_items(opened, result.label),
         items={item.id: item for item in opened.items()},
-        title=f"{opened.path.resolve().name}: search by {result.label}",
+        title=f"{name}: search by {result.label}",
         progress=progress,
     )
-    kept = opened.path / "evaluation"
-    if kept.resolve() != directory.resolve():
+    kept = None if opened.folder is None else opened.folder / "evaluation"
+    if kept is not None and kept.resolve() != directory.resolve():
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(directory, kept)
     return page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,10 @@ _SHOWN_FAILURES = 20
 def index(
     source: Annotated[
         str,
-        typer.Argument(help="A folder of photos, or a table: CSV, TSV, JSONL, Parquet.", show_default=False),
+        typer.Argument(
+            help="A folder of photos, or a table: CSV, TSV, JSONL, Parquet; a path or a URL.",
+            show_default=False,
+        ),
     ],
     catalog: CatalogPath,
     encoder: Annotated[
@@ -44,6 +47,24 @@ def index(
             help="For a new catalogue: squash, crop or pad; the encoder's card says.", show_default=False
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local: this machine encodes; ray: the workers of a Ray cluster do.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="The cluster: auto, or ray://host:10001. One on this machine, as long as needed, unless "
+            "given.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="With ray: how many; as many as there is room for unless given.", min=1),
+    ] = None,
+    worker_threads: Annotated[
+        int | None, typer.Option(help="With ray: processors of each worker.", min=1, show_default=False)
+    ] = None,
     wait: Wait = 0.0,
     profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
@@ -54,6 +75,11 @@ def index(
     """
     from serupa.catalog import Catalog
 
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"{engine!r} is none; there are local and ray", param_hint="--engine")
+    if engine == "local" and (ray_address or workers or worker_threads):
+        raise typer.BadParameter("means nothing without --engine ray", param_hint="--ray-address, --workers")
+    options = {"address": ray_address, "workers": workers, "threads": worker_threads}
     with Catalog.create(
         catalog,
         encoder,
@@ -67,14 +93,14 @@ def index(
             raise CatalogError(
                 f"{catalog}: its metrics are {','.join(opened.metrics)}; for {metrics} use another directory"
             )
-        report = _add(opened, source)
+        report = _add(opened, source, options if engine == "ray" else None)
         total = opened.count()
     _tell(report, catalog, total, profile, json)
     if report.failures and not total:
         raise CatalogError(f"{source}: none of its {report.seen} photos could be used")
 
 
-def _add(opened: Catalog, source: str) -> AddReport:
+def _add(opened: Catalog, source: str, ray: dict[str, Any] | None) -> AddReport:
     from serupa.cli.progress import bar
     from serupa.sources import count_source
 
@@ -86,6 +112,10 @@ def _add(opened: Catalog, source: str) -> AddReport:
             update(report.seen, expected, f"{failed} failed" if failed else "")
 
         try:
+            if ray is not None:
+                from serupa.cluster import add_with_ray
+
+                return add_with_ray(opened, source, progress=progress, **ray)
             return opened.add(source, progress=progress)
         except KeyboardInterrupt:
             message(f"Stopped; {opened.count()} items are stored. Run the same command to go on.")

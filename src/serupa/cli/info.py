@@ -30,7 +30,8 @@ def info(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
             "Search": search,
             "Tuning": _tuning(known["tuning"]),
             "Fields": fields or "none",
-            "On disk": size(known["size_bytes"]),
+            "On disk": "the server's" if known["size_bytes"] is None else size(known["size_bytes"]),
+            **_server(known),
             "Created": f"{known['created']} by serupa {known['serupa']}",
         }
     )
@@ -46,3 +47,14 @@ def _tuning(known: Mapping[str, Any] | None) -> str:
         f"by {', '.join(known['labels'])}, {known['dimension']} values; mAP {gain['before']:.3f} to "
         f"{gain['after']:.3f} on products not learned from; {known['when']}"
     )
+
+
+def _server(known: Mapping[str, Any]) -> dict[str, str]:
+    server = known.get("server")
+    if server is None:
+        return {}
+    disk = "on disk" if server["on_disk"] else "in memory"
+    return {
+        "Server": f"{server['collection']}, {server['status']}; shards {server['shards'] or 'automatic'}, "
+        f"replicas {server['replicas']}; quantization {server['quantization']}, vectors {disk}"
+    }

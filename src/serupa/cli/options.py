@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 CatalogPath = Annotated[
-    str, typer.Option("-c", "--catalog", help="The catalogue's directory.", metavar="DIR", show_default=False)
+    str,
+    typer.Option(
+        "-c",
+        "--catalog",
+        help="The catalogue's directory, or its address on a server: qdrant://host:6333/name.",
+        metavar="DIR",
+        show_default=False,
+    ),
 ]
 Wait = Annotated[
     float, typer.Option("--wait", help="Seconds to wait for another process that holds the catalogue.")

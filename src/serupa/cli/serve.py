@@ -7,12 +7,22 @@ from typing import Annotated
 
 import typer
 
-from serupa.cli.options import CatalogPath, Wait
+from serupa.cli.options import Wait
 from serupa.cli.printing import message
 
 
 def serve(
-    catalog: CatalogPath,
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            "-c",
+            "--catalog",
+            help="The catalogue's directory, or its address on a server: qdrant://host:6333/name. Left out "
+            "where --config names tenants.",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="The address to listen at; 127.0.0.1 is this machine alone.")
     ] = None,
@@ -45,9 +55,19 @@ def serve(
         float | None,
         typer.Option(help="Requests per minute that one key or address may make: no limit unless given."),
     ] = None,
+    photos: Annotated[
+        str | None,
+        typer.Option(
+            help="Directory for photos that come through the API; a directory catalogue's own unless given.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="A TOML file with any of these settings; flags outweigh it.", show_default=False),
+        typer.Option(
+            help="A TOML file with any of these settings, which flags outweigh, and with tenants.",
+            show_default=False,
+        ),
     ] = None,
     wait: Wait = 0.0,
 ) -> None:
@@ -66,8 +86,15 @@ def serve(
             "queue": queue,
             "time_limit_s": time_limit,
             "rate_per_minute": rate,
+            "photos": photos,
         },
     )
     from serupa.web.server import run
+    from serupa.web.tenants import read_tenants
 
-    run(catalog, settings, workers=workers, wait_s=wait, announce=message)
+    tenants = [] if config is None else read_tenants(config, settings)
+    if (catalog is None) == (not tenants):
+        raise typer.BadParameter(
+            "give a catalogue with -c, or a --config that names tenants", param_hint="--catalog"
+        )
+    run(catalog or tenants, settings, workers=workers, wait_s=wait, announce=message)

@@ -82,7 +82,14 @@ def model_file(card: Card, weights: Weights) -> bytes:
 
 
 def available_cpus() -> int:
-    """Return how many processors this process may use."""
+    """Return how many processors this process may use.
+
+    ``SERUPA_THREADS`` says it where the system does not: in a container that may use a share of them, or
+    beside other processes that encode.
+    """
+    told = os.environ.get("SERUPA_THREADS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

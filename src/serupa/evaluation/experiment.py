@@ -15,12 +15,14 @@ from serupa.encoders.session import available_cpus
 from serupa.errors import CatalogError, ImageError
 from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate
 from serupa.evaluation.ranking import Neighbors
+from serupa.places import place_of
 from serupa.store.base import grouped
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.items import Item
     from serupa.sources import Source
+    from serupa.store.address import ServerAddress
 
 _BATCH = 256  # queries between two words of progress
 _DECODED = 64  # query photos held as pixels at once: 10 MB
@@ -145,8 +147,8 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
     catalog : Catalog
         The first set-up.
     other : str
-        The directory of another catalogue of the same items; or an encoder, with which the first one's
-        photos are then indexed anew in ``directory``.
+        The directory or the address of another catalogue of the same items; or an encoder, with which the
+        first one's photos are then indexed anew in ``directory``.
     directory : Path
         A new directory.
     progress : callable, optional
@@ -159,9 +161,11 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
     """
     from serupa.catalog import Catalog
 
-    if Path(other).resolve() == catalog.path.resolve():
+    place = place_of(other)
+    if _same_place(place.address, catalog.path):
         raise CatalogError(f"{other}: is the catalogue that it would be compared with")
-    if (Path(other) / "catalog.json").exists():
+    if place.has_catalog():
+        place.release()
         return Catalog.open(other)
     total, tell = catalog.count(), progress or (lambda *_: None)
     made = Catalog.create(directory, other, metrics=catalog.metrics)
@@ -243,3 +247,9 @@ def _embedded(
         [item.id for item in usable], [item.label(label) for item in usable], np.concatenate(rows)
     )
     return queries, tuple(unreadable)
+
+
+def _same_place(one: Path | ServerAddress, other: Path | ServerAddress) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return str(one) == str(other)

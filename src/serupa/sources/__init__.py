@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from serupa.errors import SourceError
 from serupa.items import Item
 from serupa.sources.folder import read_folder
+from serupa.sources.remote import read_remote
 from serupa.sources.tables import TABLES, shown
+from serupa.urls import is_url
 
 if TYPE_CHECKING:
     from serupa.sources.datasets import Dataset
@@ -30,6 +32,8 @@ def read_source(source: Source) -> Iterator[Item]:
     The folder of a data set for research is known by its lists: DeepFashion (Category and Attribute, In-shop,
     Consumer-to-shop) and Fashion-MNIST, whose pictures are unpacked into the cache once; see
     `serupa.sources.datasets`.
+
+    Either may be at a URL that fsspec reads (``s3://bucket/photos``); ids are paths from there.
 
     A table gives one item a row. The column ``image`` is required: paths that are not absolute start at the
     table. ``id`` is the path as written where the table has no such column; ``product_id`` is taken as it is;
@@ -58,6 +62,8 @@ def read_source(source: Source) -> Iterator[Item]:
     """
     if not isinstance(source, str | os.PathLike):
         return _checked(source)
+    if is_url(source):
+        return read_remote(os.fspath(source))
     path = Path(os.path.abspath(source))  # noqa: PTH100 -- a link stays what it is
     if _is_folder(path):
         dataset = _dataset(path)
@@ -84,6 +90,8 @@ def count_source(source: Source) -> int | None:
     """
     if not isinstance(source, str | os.PathLike):
         return len(source) if isinstance(source, Sized) else None
+    if is_url(source):
+        return None
     path = Path(os.path.abspath(source))  # noqa: PTH100
     if _is_folder(path):
         dataset = _dataset(path)

@@ -61,7 +61,7 @@ async def item_page(request: Request, item_id: str) -> Response:
 async def quality_page(request: Request) -> Response:
     """Show the catalogue's last evaluation, if there is one."""
     service: Service = request.app.state.service
-    folder = service.catalog.path / "evaluation"
+    folder = service.catalog.folder
     report, figures = await service.reading(lambda: (_report(folder), _figures(folder)))
     context = {
         "report": report,
@@ -77,25 +77,29 @@ async def quality_page(request: Request) -> Response:
 async def figure(request: Request, name: str) -> Response:
     """Return a figure of the evaluation: one of those that are there, never a path that is made up."""
     service: Service = request.app.state.service
-    folder = service.catalog.path / "evaluation"
+    folder = service.catalog.folder
     found = await service.reading(lambda: _figures(folder))
     if name not in found:
         raise ProblemError(404, "the evaluation has no such figure")
     return FileResponse(found[name], headers={"Cache-Control": "no-cache"})
 
 
-def _report(folder: Path) -> dict[str, Any] | None:
+def _report(folder: Path | None) -> dict[str, Any] | None:
     """Return an evaluation that `serupa evaluate --report` has left; None where there is none to show."""
+    if folder is None:
+        return None
     try:
-        report = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return report if isinstance(report, dict) and isinstance(report.get("metrics"), dict) else None
 
 
-def _figures(folder: Path) -> dict[str, Path]:
+def _figures(folder: Path | None) -> dict[str, Path]:
     """Return the figures of an evaluation by name."""
-    found = [*folder.glob("*.*"), *folder.glob("figures/*.*")]
+    if folder is None:
+        return {}
+    found = [*folder.glob("evaluation/*.*"), *folder.glob("evaluation/figures/*.*")]
     return {path.name: path for path in sorted(found) if _FIGURE.fullmatch(path.name)}
 
 

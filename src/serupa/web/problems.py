@@ -12,7 +12,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from serupa.errors import FilterError, ImageError, ItemNotFoundError, SerupaError, StoreError
+from serupa.errors import (
+    FilterError,
+    ImageError,
+    ItemNotFoundError,
+    SerupaError,
+    StoreError,
+    StoreUnavailableError,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -110,13 +117,19 @@ def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
             return ProblemError(error.status_code, _http_detail(error), headers=error.headers)
         case RequestValidationError():
             return _invalid(error)
-        case ItemNotFoundError():
-            return ProblemError(404, public_text(str(error), hidden), code="item-not-found")
+        case StoreUnavailableError():
+            detail = "the catalogue's server does not answer"
+            return ProblemError(503, detail, code="store", headers={"Retry-After": "5"})
         case SerupaError():
-            codes = {ImageError: "photo", FilterError: "filter", StoreError: "store"}
-            status = (
-                503 if isinstance(error, StoreError) else 422
-            )  # a full disk is none of the client's doing
+            codes = {
+                ImageError: "photo",
+                FilterError: "filter",
+                ItemNotFoundError: "item-not-found",
+                StoreError: "store",
+            }
+            status = 404 if isinstance(error, ItemNotFoundError) else 422
+            if isinstance(error, StoreError):  # a full disk is none of the client's doing
+                status = 503
             return ProblemError(status, public_text(str(error), hidden), code=codes.get(type(error)))
         case _:
             return ProblemError(500, "the server failed on this request; its log says why")

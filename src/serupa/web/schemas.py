@@ -290,7 +290,7 @@ class Info(BaseModel):
     tuned: bool = Field(description="Whether the search has learned from the catalogue's own products.")
     fields: dict[str, Literal["text", "number", "words"]]
     indexed_vectors: int
-    size_bytes: int
+    size_bytes: int | None = Field(description="None of a catalogue on a server.")
     created: str
     serupa: str = Field(description="The version that made the catalogue.")
     version: str = Field(description="The version that serves it.")

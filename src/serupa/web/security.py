@@ -135,6 +135,11 @@ class SecurityHeaders:
         await self._app(scope, receive, sending)
 
 
+def key_hash(request: Request) -> str:
+    """Return the SHA-256 of the key that a request brings, in whatever way; of nothing where it has none."""
+    return _sha256(_key(request) or _basic_password(request))
+
+
 def _key(request: Request) -> str:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")

@@ -7,13 +7,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from types import FrameType
 
 from serupa.catalog import Catalog
 from serupa.errors import CatalogError, MissingExtraError
+from serupa.store.address import is_server
 from serupa.web.app import create_app
 from serupa.web.settings import Settings, SettingsError
+from serupa.web.tenants import Tenant, Tenants, share_encoders
 
 try:
     import uvicorn
@@ -29,22 +32,22 @@ _OTHER_FILES = 300  # the engine's, and photos that are read
 
 
 def run(
-    catalog: str | os.PathLike[str],
+    catalog: str | os.PathLike[str] | Sequence[Tenant],
     settings: Settings,
     *,
     workers: int = 1,
     wait_s: float = 0.0,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve a catalogue until SIGINT or SIGTERM; requests in flight are answered first.
+    """Serve a catalogue, or those of tenants, until SIGINT or SIGTERM; what was begun is answered first.
 
     Parameters
     ----------
-    catalog : path
-        The catalogue's directory.
+    catalog : path or sequence of Tenant
+        The catalogue's directory or address; or whoever is served, each by keys of their own.
     settings : Settings
     workers : int
-        Only 1 is possible with an embedded catalogue.
+        Only 1 is possible; the message says how to have more.
     wait_s : float
         How long to wait for another process that holds the catalogue.
     announce : callable
@@ -57,23 +60,33 @@ def run(
     SettingsError
         If the address cannot be listened at.
     """
+    if workers > 1 and (not isinstance(catalog, str | os.PathLike) or is_server(catalog)):
+        raise CatalogError(
+            "--workers must be 1: with catalogues on a server, run this command as often as there are to be "
+            "processes, each with a --port of its own, behind a load balancer"
+        )
     if workers > 1:
         raise CatalogError(
             f"{catalog}: an embedded catalogue is held by one process, so --workers must be 1 (it uses every "
             "processor already); for more, copy the catalogue and serve each copy on a port of its own, "
             "behind a load balancer"
         )
+    tenants = [] if isinstance(catalog, str | os.PathLike) else list(catalog)
+    paths = (
+        [os.fspath(catalog)] if isinstance(catalog, str | os.PathLike) else [one.catalog for one in catalog]
+    )
     _log_to_stderr()
     # uvicorn raises the signal that ended it once more; SIGTERM's own action would leave the catalogue open
     before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with (
-            Catalog.open(catalog, wait_s=wait_s) as opened,
-            _listen(settings.host, settings.port) as listening,
-        ):
-            opened.encoder  # noqa: B018 -- fails here, with one line, and not in a started server
+        with ExitStack() as stack:
+            opened = [stack.enter_context(Catalog.open(path, wait_s=wait_s)) for path in paths]
+            listening = stack.enter_context(_listen(settings.host, settings.port))
+            share_encoders(opened)
+            for one in opened:
+                one.encoder  # noqa: B018 -- fails here, with one line, and not in a started server
             config = uvicorn.Config(
-                create_app(opened, settings),
+                _tenants(tenants, opened, settings) if tenants else create_app(opened[0], settings),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -84,10 +97,20 @@ def run(
                 http=impatient(settings.time_limit_s),
             )
             address = _address(settings.host, listening.getsockname()[1])
-            _Server(config, lambda: announce(f"Serving {len(opened)} items at {address}")).run([listening])
+            _Server(config, lambda: announce(f"Serving {_what(opened)} at {address}")).run([listening])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tenants(tenants: Sequence[Tenant], opened: Sequence[Catalog], settings: Settings) -> Tenants:
+    pairs = zip(tenants, opened, strict=True)
+    return Tenants({one.name: create_app(catalog, one.settings) for one, catalog in pairs}, settings)
+
+
+def _what(opened: Sequence[Catalog]) -> str:
+    items = f"{sum(len(one) for one in opened)} items"
+    return items if len(opened) == 1 else f"{items} of {len(opened)} catalogues"
 
 
 class _Server(uvicorn.Server):

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from fastapi import Request
 
 from serupa.catalog import By, Catalog, SearchResult
 from serupa.encoders.cache import cache_dir
-from serupa.errors import CatalogError, EncoderError
+from serupa.errors import CatalogError, EncoderError, SerupaError
 from serupa.images import Crop
 from serupa.store.base import as_filter
 from serupa.web.logs import ClientGoneError, errors
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _THUMBNAILS_WAITING = 512
+_REFRESH_S = 5.0
+"""How often a catalogue on a server is asked whether it was switched over: far below the time for which the
+points that were replaced stay there."""
 
 
 class Service:
@@ -50,8 +54,10 @@ class Service:
         self.metrics = Metrics(lambda: self._pool.taken if self._pool else 0)
         self.thumbnails = Thumbnails(cache_dir() / "thumbnails", int(settings.thumbnails_mb * 1e6))
         self.explains = False
-        self._uploads = Uploads(catalog)
+        self._uploads = Uploads(catalog, settings.photos)
         self._pool: EncodingPool | None = None
+        self._retired: list[EncodingPool] = []
+        self._refreshing: asyncio.Task[None] | None = None
         self._thumbnails_waiting = 0
 
     async def start(self) -> None:
@@ -68,15 +74,49 @@ class Service:
         self._drawers = ThreadPoolExecutor(2, "thumbnail")
         loop = asyncio.get_running_loop()
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
-        self._pool = EncodingPool(
-            self.catalog.encoder, places=self.settings.queue, batch=self.settings.batch, metrics=self.metrics
+        self._pool = self._new_pool(self.catalog)
+        if self.catalog.folder is None:
+            self._refreshing = asyncio.create_task(self._keep_fresh())
+
+    def _new_pool(self, catalog: Catalog) -> EncodingPool:
+        return EncodingPool(
+            catalog.encoder, places=self.settings.queue, batch=self.settings.batch, metrics=self.metrics
         )
+
+    async def _keep_fresh(self) -> None:
+        """Notice when other points, or another encoder, take the place of those in use."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            try:
+                await self.refresh()
+            except SerupaError as error:
+                errors.warning("the catalogue could not be looked at: %s", error)
+            except Exception:
+                errors.exception("the catalogue could not be looked at")
+
+    async def refresh(self) -> None:
+        """Answer from now on from what the catalogue's name stands for now.
+
+        Requests that were begun are answered from what they were begun with.
+        """
+        found = await self.reading(self.catalog.refreshed)
+        if found is self.catalog:
+            return
+        loop = asyncio.get_running_loop()
+        explains = await loop.run_in_executor(self._writer, _try_encoder, found)
+        if found.encoder is not self.catalog.encoder and self._pool is not None:
+            self._retired.append(self._pool)
+            self._pool = self._new_pool(found)
+        self.catalog, self.explains = found, explains
+        self._uploads = Uploads(found, self.settings.photos)
 
     def stop(self) -> None:
         """Finish what was begun and end the threads."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        for pool in (*self._retired, *([self._pool] if self._pool else [])):
+            pool.close()
+        self._pool, self._retired = None, []
         for executor in (self._searchers, self._writer, self._drawers):
             executor.shutdown(cancel_futures=True)
 
@@ -91,7 +131,7 @@ class Service:
     def hidden(self) -> tuple[str, ...]:
         """Paths that no answer may show."""
         path = self.catalog.path
-        return tuple({str(path), str(path.resolve())})
+        return tuple({str(path), str(path.resolve() if isinstance(path, Path) else path)})
 
     async def reading(self, work: Callable[[], _T]) -> _T:
         """Run something that reads the catalogue, off the event loop."""
@@ -130,12 +170,12 @@ class Service:
         tuple of (SearchResult, dict of str to float)
             The result, and the milliseconds of each step.
         """
-        conditions = as_filter(where)
-        if metric is not None and metric not in self.catalog.metrics:  # before the encoder's time is spent
-            raise CatalogError(f"cannot be searched by {metric!r}; it has {', '.join(self.catalog.metrics)}")
+        conditions, catalog = as_filter(where), self.catalog
+        if metric is not None and metric not in catalog.metrics:  # before the encoder's time is spent
+            raise CatalogError(f"cannot be searched by {metric!r}; it has {', '.join(catalog.metrics)}")
         encoded = await self.pool.encode(photo, crop)
         result = await self.reading(
-            lambda: self.catalog.search_embedding(
+            lambda: catalog.search_embedding(
                 encoded.embedding, k, metric=metric, where=conditions, by=by, offset=offset
             )
         )

@@ -49,6 +49,9 @@ class Settings:
         Requests per minute that one client (a key, else an address) may make; 0 is no limit.
     thumbnails_mb : float
         Size of the disk cache of thumbnails, in 10^6 bytes.
+    photos : str, optional
+        Directory for photos that come through the API; the catalogue's own unless given. A catalogue on a
+        server has none: several servers of one catalogue share a directory.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +66,7 @@ class Settings:
     time_limit_s: float = 30.0
     rate_per_minute: float = 0.0
     thumbnails_mb: float = 500.0
+    photos: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("limit_mb", "held_mb", "queue", "batch", "time_limit_s", "thumbnails_mb"):
@@ -121,6 +125,7 @@ def load_settings(
         If the file cannot be read, or a setting is unknown or of another type.
     """
     values = _read(Path(file)) if file is not None else {}
+    values.pop("tenants", None)  # serupa.web.tenants reads them
     for variable, name in _ENVIRONMENT.items():
         if environment.get(variable):
             values.pop(f"{name}_sha256", None)

@@ -1,8 +1,9 @@
-"""Photos of items that came through the API: kept in the catalogue's directory, named by their content."""
+"""Photos of items that came through the API: kept in one directory, named by their content."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,11 +37,16 @@ class Uploads:
     Parameters
     ----------
     catalog : Catalog
+    folder : path, optional
+        Where the photos are kept: in the catalogue's directory unless given. A catalogue on a server has
+        none; all who serve it need to share one.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, folder: str | os.PathLike[str] | None = None) -> None:
         self._catalog = catalog
-        self._folder = catalog.path.resolve() / "photos"
+        own = None if catalog.folder is None else catalog.folder / "photos"
+        chosen = own if folder is None else Path(folder)
+        self._folder = None if chosen is None else chosen.resolve()
 
     def add(
         self, item_id: str, photo: bytes, product_id: str | None, attributes: Mapping[str, Attribute]
@@ -59,6 +65,11 @@ class Uploads:
         CatalogError
             If the photo cannot be stored.
         """
+        if self._folder is None:
+            raise CatalogError(
+                "photos cannot be added here: the catalogue is on a server, and no directory that keeps them "
+                "is set (serupa serve --photos DIR)"
+            )
         content = hashlib.blake2b(photo, digest_size=16).hexdigest()
         path = self._folder / f"{content}.{_ending(photo)}"
         before = self._item(item_id)

@@ -1,0 +1,348 @@
+"""Encoding on many machines: Ray Data hands out the photos, each worker does what one machine does alone.
+
+A worker is a process with a share of a machine's processors, or a GPU. It runs the indexing of one machine
+(`serupa.indexing`) on the items that it is given, so that there is one way of reading, decoding and encoding:
+
+* into a catalogue on a server, it looks up what is there and writes what is new itself;
+* into a catalogue in a directory, which one process holds, it is told what is there, and what it encodes is
+  written by that process.
+
+All writes may be repeated, so that a worker that is lost is simply replaced: Ray gives its items to another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+
+from serupa.catalog import Catalog
+from serupa.errors import CatalogError, MissingExtraError
+from serupa.indexing import AddReport, Failure, Progress
+from serupa.items import Item
+from serupa.places import Place, Settings
+from serupa.sources import Source, read_source
+from serupa.store.base import FieldKind, Filter, Point, Store, grouped
+from serupa.whitening import Whitening
+
+if TYPE_CHECKING:
+    from serupa.store.address import ServerAddress
+
+WAVE = 50_000
+"""Items that are handed out at a time: bounds what the process that reads the list holds of it."""
+BATCH = 128
+"""Items that a worker is given at once: what a lost worker costs at most."""
+
+_THREADS = 4
+_LOOKUP = 256
+
+
+def add_with_ray(
+    catalog: Catalog,
+    source: Source,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> AddReport:
+    """Add items as `Catalog.add` does, encoded by the workers of a Ray cluster.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Open. Workers reach one on a server by themselves.
+    source : path, URL or iterable of Item
+        Every machine of the cluster must be able to read its photos: a shared directory, or URLs.
+    address : str, optional
+        The cluster (``auto``, ``ray://host:10001``); one on this machine is started, and ended, unless given.
+    workers : int, optional
+        How many; as many as there is room for unless given.
+    threads : int, optional
+        Processors of each worker: 4 unless given, fewer on a smaller machine.
+    progress : callable, optional
+
+    Returns
+    -------
+    AddReport
+        As on one machine; the busy seconds of stages are summed over workers.
+
+    Raises
+    ------
+    MissingExtraError
+        If the ``ray`` extra is not installed.
+    CatalogError
+        If the cluster cannot be reached, has no room for a worker, or a worker cannot do its work.
+    """
+    report, started, before = AddReport(), time.perf_counter(), catalog.count()
+    items = read_source(source)
+    with _Cluster(address) as cluster:
+        plan = cluster.plan(workers, threads)
+        while wave := list(islice(items, WAVE)):
+            for row in cluster.run(plan, _rows(catalog, wave), _told(catalog)):
+                _take(catalog, row, report)
+                if progress:
+                    report.seconds = time.perf_counter() - started
+                    progress(report)
+    catalog.refreshed().index_fields()  # workers that write to a server note fields there
+    written = report.added + report.updated
+    # what a lost worker wrote is not in its report, and others may write to a server meanwhile
+    report.added = max(0, catalog.count() - before)
+    report.updated = max(0, written - report.added)
+    if written:
+        catalog.store.optimize()
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+class Worker:
+    """One process of the cluster: a catalogue of its own, opened once.
+
+    Parameters
+    ----------
+    told : mapping
+        What `_told` says of the catalogue.
+    threads : int
+        How many processors it may use.
+    """
+
+    def __init__(self, told: Mapping[str, Any], threads: int) -> None:
+        os.environ["SERUPA_THREADS"] = str(threads)
+        self._outbox: _Outbox | None = None
+        if "address" in told:
+            self._catalog = Catalog.open(told["address"])
+        else:
+            self._outbox = _Outbox()
+            place = _Relay(told["settings"], told["whitening"], self._outbox)
+            self._catalog = Catalog(cast("Place", place), dict(told["settings"]))
+
+    def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+        """Index items; return one row: what came of it, and what is still to be written."""
+        items = [Item(**json.loads(one)) for one in batch["item"]]
+        if self._outbox is None:
+            return {"report": [_written(self._catalog.add(items))]}
+        self._outbox.clear([json.loads(one) for one in batch["stored"] if one])
+        report = self._catalog.add(items)
+        return {"report": [_written(report)]} | self._outbox.rows(self._catalog.vector_names)
+
+
+class _Outbox:
+    """The part of a store that indexing uses, for a worker that cannot reach the real one."""
+
+    def __init__(self) -> None:
+        self.clear([])
+
+    def clear(self, stored: Sequence[Mapping[str, Any]]) -> None:
+        """Begin anew, knowing the payloads of what the real store has of the items to come."""
+        self._stored = {payload["id"]: Point(payload["id"], {}, payload) for payload in stored}
+        self._points: dict[str, Point] = {}
+        self._payloads: list[Mapping[str, Any]] = []
+
+    def rows(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Return what is to be written, as one row of plain columns."""
+        points = list(self._points.values())
+        payloads = {
+            "points": [json.dumps([p.payload for p in points])],
+            "payloads": [json.dumps(self._payloads)],
+        }
+        vectors = {f"vector:{n}": [b"".join(_bytes(p.vectors[n]) for p in points)] for n in names}
+        return payloads | vectors
+
+    def get(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Point]:
+        return {i: self._stored[i] for i in ids if i in self._stored}
+
+    def scroll(
+        self, where: Filter = (), *, vectors: Sequence[str] = (), batch: int = 256
+    ) -> Iterator[list[Point]]:
+        return iter(())
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        self._points |= {point.id: point for point in points}
+
+    def replace_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+        self._payloads += payloads
+
+    def count(self, where: Filter = ()) -> int:
+        return len(self._points)
+
+    def index_field(self, field: str, kind: FieldKind) -> None:
+        """Leave it to the real store."""
+
+    def optimize(self) -> None:
+        """Leave it to the real store."""
+
+
+class _Relay:
+    """The part of a place that indexing uses: settings that came along, and an outbox for a store."""
+
+    folder = None
+
+    def __init__(self, settings: Settings, whitening: bytes | None, outbox: _Outbox) -> None:
+        self.address = settings["points"]
+        self._whitening = whitening
+        self._outbox = outbox
+
+    def open_store(self, settings: Settings, dimensions: Mapping[str, int], *, new: bool = False) -> Store:
+        return cast("Store", self._outbox)
+
+    def load_tuning(self, tuning: Mapping[str, Any]) -> Whitening:
+        return Whitening.from_bytes(self._whitening or b"", tuning["sha256"], "the tuning")
+
+    def note_fields(self, settings: Settings, new: Mapping[str, str]) -> None:
+        """Leave it to whoever writes the points."""
+
+
+class _Cluster:
+    """A Ray cluster: one that is there, or one of this machine's own for as long as it is needed."""
+
+    def __init__(self, address: str | None) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise MissingExtraError("indexing with Ray", "ray") from error
+        self._ray = ray
+        self._address = address
+        self._own = False
+
+    def __enter__(self) -> Self:
+        ray = self._ray
+        if not ray.is_initialized():
+            local: dict[str, Any] = {} if self._address else {"include_dashboard": False}
+            try:
+                ray.init(self._address, logging_level="ERROR", log_to_driver=False, **local)
+            except Exception as error:  # Ray's errors at this point are of many kinds
+                raise CatalogError(
+                    f"the Ray cluster {self._address or 'of this machine'} cannot be reached: {_line(error)}"
+                ) from error
+            self._own = True
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own:
+            self._ray.shutdown()
+
+    def plan(self, workers: int | None, threads: int | None) -> dict[str, int]:
+        """Return how many workers there are to be, with how many processors and GPUs each."""
+        there: dict[str, float] = self._ray.cluster_resources()  # type: ignore[no-untyped-call]
+        cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
+        on_gpus = "cuda" in os.environ.get("SERUPA_PROVIDERS", "").lower()
+        if workers is None and on_gpus:
+            workers = max(1, gpus)
+        if threads is None:
+            threads = min(_THREADS, cpus) if workers is None else cpus // workers
+        workers = workers or max(1, cpus // max(1, threads))
+        if threads < 1 or workers * threads > cpus or (on_gpus and workers > gpus):
+            raise CatalogError(
+                f"the Ray cluster has {cpus} processors and {gpus} GPUs: no room for {workers} workers of "
+                f"{max(1, threads)} processors{' and a GPU' if on_gpus else ''} each"
+            )
+        return {"workers": workers, "threads": threads, "gpus": int(on_gpus)}
+
+    def run(
+        self, plan: Mapping[str, int], rows: list[dict[str, str]], told: Mapping[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Give rows to the workers; yield theirs as they come."""
+        data = self._ray.data
+        blocks = math.ceil(len(rows) / BATCH)
+        dataset = data.from_items(rows, override_num_blocks=blocks).map_batches(
+            Worker,
+            fn_constructor_kwargs={"told": told, "threads": plan["threads"]},
+            batch_size=BATCH,
+            batch_format="numpy",
+            compute=data.ActorPoolStrategy(size=min(plan["workers"], blocks)),
+            num_cpus=plan["threads"],
+            num_gpus=plan["gpus"],
+        )  # a worker that is lost is replaced, its batch given to another: Ray Data's own default
+        try:
+            yield from dataset.iter_rows()
+        except self._ray.exceptions.RayError as error:
+            raise CatalogError(f"a worker cannot go on: {_line(error)}") from error
+
+
+def _told(catalog: Catalog) -> dict[str, Any]:
+    """Return what a worker needs to know of a catalogue."""
+    if catalog.folder is None:
+        return {"address": cast("ServerAddress", catalog.path).full}
+    whitening = catalog.whitening
+    return {
+        "settings": catalog.settings,
+        "whitening": None if whitening is None else whitening.to_bytes(),
+    }
+
+
+def _rows(catalog: Catalog, wave: Sequence[Item]) -> list[dict[str, str]]:
+    """Return items as rows, with what is stored of them where the workers cannot look it up."""
+    stored: dict[str, Point] = {}
+    if catalog.folder is not None:
+        for ids in grouped((item.id for item in wave), _LOOKUP):
+            stored |= catalog.store.get(ids)
+    return [
+        {
+            "item": json.dumps(asdict(item) | {"attributes": dict(item.attributes)}),
+            "stored": json.dumps(stored[item.id].payload) if item.id in stored else "",
+        }
+        for item in wave
+    ]
+
+
+def _written(report: AddReport) -> str:
+    return json.dumps(report.to_dict())
+
+
+def _take(catalog: Catalog, row: Mapping[str, Any], report: AddReport) -> None:
+    """Write what a worker could not, and add its report to the whole."""
+    part = json.loads(row["report"])
+    if "points" in row:
+        started = time.perf_counter()
+        _write(catalog, row)
+        report.stages_s["write"] += time.perf_counter() - started
+    for name in ("seen", "added", "updated", "unchanged", "encoded"):
+        setattr(report, name, getattr(report, name) + part[name])
+    report.failures += [Failure(f["id"], f["image"], f["reason"]) for f in part["failed"]]
+    for name, seconds in part["stages_s"].items():
+        report.stages_s[name] += seconds
+
+
+def _write(catalog: Catalog, row: Mapping[str, Any]) -> None:
+    payloads = json.loads(row["points"])
+    names = catalog.vector_names
+    vectors = {
+        name: np.frombuffer(row[f"vector:{name}"], np.float32).reshape(len(payloads), -1)
+        for name in (names if payloads else ())
+    }
+    points = [
+        Point(payload["id"], {name: vectors[name][number] for name in names}, payload)
+        for number, payload in enumerate(payloads)
+    ]
+    catalog.put(points, json.loads(row["payloads"]))
+
+
+def _bytes(vector: Any) -> bytes:
+    return np.ascontiguousarray(vector, np.float32).tobytes()
+
+
+def _line(error: Exception) -> str:
+    """Return what went wrong, in a worker or here, on one line: our own words where there are any."""
+    told: list[str] = []
+    following: BaseException | None = error
+    while following is not None and len(told) < 8:
+        told.append(str(following))
+        following = getattr(following, "cause", None) or following.__cause__ or following.__context__
+    own = re.findall(r"serupa\.errors\.\w+: (.+)", "\n".join(told))
+    lines = [line.strip() for text in told for line in text.splitlines()[-1:] if line.strip()]
+    return str(own[-1] if own else lines[-1] if lines else type(error).__name__)[:300]

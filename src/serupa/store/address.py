@@ -1,0 +1,172 @@
+"""Where a catalogue on a server is, as people write it: ``qdrant://host:6333/name?replicas=2``."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from serupa.errors import CatalogError
+
+SCHEME = "qdrant"
+Quantization = Literal["int8", "binary", "none"]
+Transport = Literal["grpc", "rest"]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_REST_PORT = 6333
+_SWITCH = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a server keeps a catalogue: settled when it is made, and kept when it is switched over.
+
+    Parameters
+    ----------
+    shards : int, optional
+        Pieces that the points are dealt into; the server chooses (one a node) unless given.
+    replicas : int
+        Nodes that keep each piece.
+    write_consistency : int
+        Replicas that must have a write before it is acknowledged.
+    quantization : {"int8", "binary", "none"}
+        What of each vector stays in memory: a byte or a bit a value, or all of it.
+    on_disk : bool
+        Whether full vectors are read from disk when needed, or are kept in memory.
+    """
+
+    shards: int | None = None
+    replicas: int = 1
+    write_consistency: int = 1
+    quantization: Quantization = "int8"
+    on_disk: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layout as JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """A catalogue on a Qdrant server or cluster.
+
+    Parameters
+    ----------
+    host, port : str, int
+        The server; ``port`` is its REST port.
+    name : str
+        The catalogue.
+    grpc_port : int
+        One above the REST port unless given.
+    transport : {"grpc", "rest"}
+        How it is talked to: gRPC, or REST where only that gets through.
+    tls : bool
+        Whether the connection is encrypted.
+    timeout_s : int
+        How long one request may take.
+    layout : Layout
+        For a new catalogue.
+    asked : frozenset of str
+        Which parts of the layout were written in the address; others are whatever a catalogue has.
+    """
+
+    host: str
+    port: int
+    name: str
+    grpc_port: int
+    transport: Transport = "grpc"
+    tls: bool = False
+    timeout_s: int = 30
+    layout: Layout = field(default_factory=Layout)
+    asked: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        """Return the address as messages show it: without its settings."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{SCHEME}://{host}:{self.port}/{self.name}"
+
+    @property
+    def full(self) -> str:
+        """The address with everything that says how to connect."""
+        return (
+            f"{self}?grpc_port={self.grpc_port}&transport={self.transport}&tls={str(self.tls).lower()}"
+            f"&timeout_s={self.timeout_s}"
+        )
+
+    def renamed(self, name: str) -> ServerAddress:
+        """Return the address of another catalogue on the same server."""
+        return replace(self, name=_checked_name(name, str(self)))
+
+
+def is_server(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a catalogue's path is the address of one on a server."""
+    return isinstance(path, str) and path.startswith(f"{SCHEME}://")
+
+
+def parse_address(text: str) -> ServerAddress:
+    """Read an address.
+
+    Raises
+    ------
+    CatalogError
+        If it is not one; the message says what is wrong.
+    """
+    parts = urlsplit(text)
+    try:
+        host, port = parts.hostname, parts.port or _REST_PORT
+    except ValueError as error:
+        raise CatalogError(f"{text}: not an address ({error})") from None
+    if parts.username is not None or parts.password is not None:
+        raise CatalogError(
+            f"{SCHEME}://...@{host}: a key has no place in an address; set SERUPA_QDRANT_API_KEY"
+        )
+    if not host or parts.scheme != SCHEME or parts.fragment:
+        raise CatalogError(f"{text}: write the address as {SCHEME}://host:{_REST_PORT}/name")
+    name = _checked_name(parts.path.removeprefix("/"), text)
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    own = {f.name for f in fields(Layout)}
+    layout = Layout(**{key: _value(text, key, value) for key, value in given.items() if key in own})
+    if layout.write_consistency > layout.replicas:
+        raise CatalogError(
+            f"{text}: write_consistency={layout.write_consistency} needs as many replicas, "
+            f"not {layout.replicas}"
+        )
+    connection = {key: _value(text, key, value) for key, value in given.items() if key not in own}
+    return ServerAddress(
+        host,
+        port,
+        name,
+        connection.pop("grpc_port", port + 1),
+        **connection,
+        layout=layout,
+        asked=frozenset(given) & own,
+    )
+
+
+def _checked_name(name: str, text: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise CatalogError(
+            f"{text}: a catalogue's name is 1 to 100 letters, digits, - and _: {SCHEME}://host:port/name"
+        )
+    return name
+
+
+_CHOICES = {"quantization": ("int8", "binary", "none"), "transport": ("grpc", "rest")}
+_COUNTS = ("shards", "replicas", "write_consistency", "grpc_port", "timeout_s")
+_SWITCHES = ("on_disk", "tls")
+
+
+def _value(text: str, key: str, value: str) -> Any:
+    if key in _CHOICES and value in _CHOICES[key]:
+        return value
+    if key in _SWITCHES and value in _SWITCH:
+        return _SWITCH[value]
+    if key in _COUNTS and re.fullmatch(r"[1-9][0-9]{0,4}", value):
+        return int(value)
+    known = (*_CHOICES, *_SWITCHES, *_COUNTS)
+    if key not in known:
+        raise CatalogError(f"{text}: unknown setting {key!r}; there are {', '.join(known)}")
+    wanted = " or ".join(_CHOICES.get(key, tuple(_SWITCH) if key in _SWITCHES else ("a whole number",)))
+    raise CatalogError(f"{text}: {key} must be {wanted}, not {value!r}")

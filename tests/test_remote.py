@@ -1,0 +1,67 @@
+"""Sources and photos at URLs, in a file system that fsspec keeps in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from serupa import Catalog, ImageError, SourceError
+from serupa.images import read_bytes
+from serupa.sources import count_source, read_source
+
+ROOT = "memory://bucket"
+
+
+@pytest.fixture(scope="module")
+def bucket(photos: Path) -> Iterator[None]:
+    system = fsspec.filesystem("memory")
+    for photo in photos.rglob("*.png"):
+        system.pipe(f"/bucket/photos/{photo.relative_to(photos)}", photo.read_bytes())
+    system.pipe("/bucket/photos/.hidden/1.png", b"")
+    system.pipe("/bucket/photos/notes.txt", b"no photo")
+    system.pipe(
+        "/bucket/shop.csv", b"image,product_id,price\nphotos/hats/01.png,P1,5\nmemory://bucket/x.png,P2,6\n"
+    )
+    yield
+    system.rm("/bucket", recursive=True)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_folder(photos: Path, tmp_path: Path) -> None:
+    here = {item.id: item.attributes for item in read_source(photos)}
+    there = {item.id: item.attributes for item in read_source(f"{ROOT}/photos")}
+    assert there == here
+    assert count_source(f"{ROOT}/photos") is None
+    with Catalog.create(tmp_path / "c") as catalog:
+        assert catalog.add(f"{ROOT}/photos/hats").added == 8
+        assert catalog.get("01.png").image == f"{ROOT}/photos/hats/01.png"
+        assert catalog.search(photos / "hats" / "01.png", 1)[0].item.id == "01.png"
+        assert catalog.search(f"{ROOT}/photos/hats/04.png", 1)[0].item.id == "04.png"
+        assert catalog.add(f"{ROOT}/photos/hats").unchanged == 8
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_table() -> None:
+    first, second = read_source(f"{ROOT}/shop.csv")
+    assert (first.id, first.image) == ("photos/hats/01.png", f"{ROOT}/photos/hats/01.png")
+    assert (second.image, second.attributes) == ("memory://bucket/x.png", {"price": 6})
+
+
+@pytest.mark.usefixtures("bucket")
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"nothing\.png: no such file"):
+        read_bytes(f"{ROOT}/nothing.png")
+    with pytest.raises(ImageError, match="over the limit"):
+        read_bytes(f"{ROOT}/photos/hats/01.png", max_bytes=10)
+    with pytest.raises(SourceError, match="no photo there"):
+        list(read_source(f"{ROOT}/empty"))
+    with pytest.raises(SourceError, match=r"nothing\.csv"):
+        list(read_source(f"{ROOT}/nothing.csv"))
+    with pytest.raises(SourceError, match="Protocol not known"):
+        list(read_source("nothing://bucket/photos"))
+    with Catalog.create(tmp_path / "c") as catalog:
+        report = catalog.add(f"{ROOT}/shop.csv")
+        assert report.added == 1 and "memory://bucket/x.png: no such file" in report.failures[0].reason
