@@ -20,17 +20,20 @@ from serupa.errors import (
     SerupaError,
     SourceError,
     StoreError,
+    TasteError,
     WeightsError,
 )
 from serupa.items import Hit, Item
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog as Catalog
+    from serupa.catalog import Recommendation as Recommendation
     from serupa.catalog import SearchResult as SearchResult
     from serupa.encoders import Encoder as Encoder
     from serupa.encoders import load_encoder as load_encoder
     from serupa.images import Crop as Crop
     from serupa.indexing import AddReport as AddReport
+    from serupa.recommending import Example as Example
 
 __version__ = "0.1.0"
 
@@ -40,6 +43,8 @@ _LATER = {
     "Catalog": "serupa.catalog",
     "Crop": "serupa.images",
     "Encoder": "serupa.encoders",
+    "Example": "serupa.recommending",
+    "Recommendation": "serupa.catalog",
     "SearchResult": "serupa.catalog",
     "load_encoder": "serupa.encoders",
 }
@@ -51,16 +56,19 @@ __all__ = [
     "Crop",
     "Encoder",
     "EncoderError",
+    "Example",
     "FilterError",
     "Hit",
     "ImageError",
     "Item",
     "ItemNotFoundError",
     "MissingExtraError",
+    "Recommendation",
     "SearchResult",
     "SerupaError",
     "SourceError",
     "StoreError",
+    "TasteError",
     "WeightsError",
     "__version__",
     "load_encoder",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
     from serupa.indexing import AddReport, Progress
+    from serupa.recommending import Example, Group, Known
     from serupa.store.address import ServerAddress
     from serupa.whitening import Whitening
 
@@ -100,6 +101,30 @@ class SearchResult(Sequence[Hit]):
 
 
 @dataclass(frozen=True, slots=True)
+class Recommendation(SearchResult):
+    """What somebody may like, best first.
+
+    Parameters
+    ----------
+    because : tuple of int or None
+        For each hit the nearest like, by its place in what was passed in; its distance is the hit's.
+    groups : tuple of Group
+        The likes that belong together, the weightiest group first.
+    """
+
+    because: tuple[int | None, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recommendation as JSON-ready values."""
+        found = SearchResult.to_dict(self)
+        for hit, like in zip(found["hits"], self.because, strict=True):
+            hit["because"] = like
+        groups = [{"likes": list(group.likes), "weight": group.weight} for group in self.groups]
+        return found | {"groups": groups}
+
+
+@dataclass(frozen=True, slots=True)
 class _Wanted:
     """What a search is to return, checked."""
 
@@ -130,6 +155,7 @@ class Catalog:
         self._settings = settings
         self._encoder: Encoder | None = None
         self._whitening: Whitening | None = None
+        self._alike_by: dict[tuple[Metric, int, str], float] = {}
         self._store: Store = self._open_store(settings)
 
     @classmethod
@@ -555,12 +581,7 @@ class Catalog:
 
         ``exclude`` names items that are left out.
         """
-        if embedding.shape != (self.card.dimension,):
-            raise CatalogError(
-                f"{self.path}: an embedding here is ({self.card.dimension},), not {embedding.shape}"
-            )
-        if not np.isfinite(embedding).all():
-            raise CatalogError(f"{self.path}: the embedding to search with holds NaN or infinity")
+        self._checked(embedding)
         wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, tuple(exclude))
         start = time.perf_counter()
         neighbors = self._page(self.as_searched(embedding[None])[0], wanted)
@@ -596,6 +617,88 @@ class Catalog:
         neighbors = self._page(point.vectors[wanted.metric], wanted)
         return self._result(neighbors, wanted, {"search": 1e3 * (time.perf_counter() - start)})
 
+    def recommend(
+        self,
+        likes: Sequence[str | Example] = (),
+        dislikes: Sequence[str | Example] = (),
+        k: int = 12,
+        *,
+        diversity: float = 0.0,
+        metric: str | None = None,
+        where: Where = None,
+        by: By = "product",
+    ) -> Recommendation:
+        """Find what somebody may like, from what they like and dislike.
+
+        Likes that differ form groups, each with results of its own; the groups take turns. Without likes it
+        is a varied sample of the catalogue. The same call gives the same answer.
+
+        Parameters
+        ----------
+        likes, dislikes : sequence of str or Example
+            Ids of items, or examples: items with a weight, or photos by their embedding.
+        k : int
+            How many hits to return.
+        diversity : float
+            0 for the nearest, up to 1 for what is most unlike the hits before it.
+        metric, where
+            As in `search`.
+        by : {"product", "item"}
+            Recommend distinct products, none of which was liked or disliked by one of its photos; or items.
+
+        Raises
+        ------
+        ItemNotFoundError
+            If the catalogue has no such item.
+        CatalogError
+            If an item is both liked and disliked, the diversity is not in 0 to 1, or an embedding is not one
+            of the catalogue's encoder.
+        FilterError
+            If the filter is not one of this catalogue.
+        """
+        from serupa.recommending import Recommender
+
+        wanted = _Wanted(self._metric(metric), k, 0, self._filter(where), by, exact=False)
+        if not 0.0 <= diversity <= 1.0:
+            raise CatalogError(f"diversity must be from 0 to 1, not {diversity:g}")
+        start = time.perf_counter()
+        liked, disliked = self._known(likes, wanted.metric), self._known(dislikes, wanted.metric)
+        both = {p.id for p in liked.items} & {p.id for p in disliked.items}
+        if both:
+            raise CatalogError(f"{', '.join(sorted(both))}: both liked and disliked; choose one")
+        recommender = Recommender(
+            self._store, wanted.metric, wanted.where, by == "product", lambda: self._alike(wanted.metric)
+        )
+        picks, groups = recommender.run(liked, disliked, k, diversity)
+        timing = {"search": 1e3 * (time.perf_counter() - start)}
+        found = self._result([pick.neighbor for pick in picks], wanted, timing)
+        because = tuple(pick.like for pick in picks)
+        return Recommendation(found.hits, found.metric, found.encoder, timing, because, groups)
+
+    def _alike(self, metric: Metric) -> float:
+        """Return `serupa.recommending.alike`, worked out again when the number of items has changed."""
+        from serupa.recommending import alike
+
+        key = (metric, self._store.count(), self._settings["points"])
+        if key not in self._alike_by:
+            self._alike_by = {key: alike(self._store, metric)}
+        return self._alike_by[key]
+
+    def _known(self, examples: Sequence[str | Example], metric: Metric) -> Known:
+        """Look up what is liked or disliked."""
+        from serupa.recommending import Example, Known
+
+        given = [Example(one) if isinstance(one, str) else one for one in examples]
+        stored = iter(self._ordered([one.item_id for one in given if one.item_id is not None], (metric,)))
+        points = tuple(None if one.item_id is None else next(stored) for one in given)
+        vectors = [
+            point.vectors[metric] if point else self.as_searched(self._checked(one.vector)[None])[0]
+            for one, point in zip(given, points, strict=True)
+        ]
+        size = self.card.dimension if self.whitening is None else self.whitening.dimension
+        stacked = np.stack(vectors) if vectors else np.empty((0, size), np.float32)
+        return Known(stacked, np.array([one.weight for one in given]), points)
+
     def get(self, item_id: str) -> Item:
         """Return an item.
 
@@ -607,6 +710,11 @@ class Catalog:
         stored = self._store.get([item_id])
         self._refuse_missing([item_id], stored)
         return _item(stored[item_id].payload)
+
+    def missing(self, ids: Sequence[str]) -> list[str]:
+        """Return those of the ids that the catalogue does not have."""
+        stored = self._store.get(ids)
+        return [i for i in dict.fromkeys(ids) if i not in stored]
 
     def items(self, where: Where = None) -> Iterator[Item]:
         """Yield every item that a filter lets through, in a stable order of the store's own."""
@@ -890,6 +998,15 @@ class Catalog:
         (name,) = self._embedding_names
         vector = point.vectors[name]
         return np.float32(point.payload["norm"]) * vector if name == "cosine" else vector
+
+    def _checked(self, embedding: Vector) -> Vector:
+        if embedding.shape != (self.card.dimension,):
+            raise CatalogError(
+                f"{self.path}: an embedding here is ({self.card.dimension},), not {embedding.shape}"
+            )
+        if not np.isfinite(embedding).all():
+            raise CatalogError(f"{self.path}: the embedding to search with holds NaN or infinity")
+        return embedding
 
     def _ordered(self, ids: Sequence[str], vectors: Sequence[str]) -> list[Point]:
         stored = self._store.get(ids, vectors=vectors)

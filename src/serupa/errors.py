@@ -44,6 +44,10 @@ class FilterError(SerupaError):
     """A filter (``where``) cannot be understood."""
 
 
+class TasteError(SerupaError):
+    """Likes and dislikes that were passed in cannot be understood."""
+
+
 class MissingExtraError(SerupaError):
     """A feature needs an optional dependency that is not installed."""
 

@@ -16,12 +16,15 @@ from serupa.cli import (
     export,
     index,
     info,
+    outfit,
+    recommend,
     remove,
     reproduce,
     sample,
     search,
     serve,
     tune,
+    wardrobe,
 )
 from serupa.errors import SerupaError
 
@@ -37,6 +40,9 @@ app.command("sample")(sample.sample)
 app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("similar")(search.similar)
+app.command("recommend")(recommend.recommend)
+app.command("outfit")(outfit.outfit)
+app.add_typer(wardrobe.app, name="wardrobe")
 app.command("remove")(remove.remove)
 app.command("info")(info.info)
 app.command("copy")(copy.copy)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serupa.cli.options import CatalogPath, Exact, Json, Wait
-from serupa.cli.printing import as_json, evaluation, message
+from serupa.cli.printing import as_json, evaluation, message, table
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -54,6 +54,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Write a page with table and figures.", show_default=False),
     ] = None,
+    guess: Annotated[
+        bool,
+        typer.Option("--guess", help="Measure how well the label is guessed from a photo alone instead."),
+    ] = False,
     wait: Wait = 0.0,
     json: Json = False,
 ) -> None:
@@ -65,6 +69,9 @@ def evaluate(
     from serupa.cli.progress import steps
     from serupa.evaluation.experiment import evaluate_catalog
 
+    if guess:
+        _guesses(catalog, label, wait, json=json)
+        return
     settings: dict[str, Any] = {
         "queries": _count(queries),
         "queries_from": queries_from,
@@ -91,6 +98,20 @@ def evaluate(
         typer.echo(f"{compare}, compared with {catalog} on the same queries:")
         for one in differences:
             typer.echo(f"- {one}")
+
+
+def _guesses(catalog: str, label: str, wait: float, *, json: bool) -> None:
+    from serupa.catalog import Catalog
+    from serupa.styling.guessing import measure_guesses
+
+    with Catalog.open(catalog, wait_s=wait) as opened:
+        found = measure_guesses(opened, label)
+    if json:
+        as_json(found.to_dict())
+        return
+    typer.echo(f"{found.label}, guessed by {found.by}: {found.items:,} items, {found.skipped:,} left out")
+    rows = [(f"{one.coverage:.0%}", str(one)) for one in found.accuracies]
+    table([("Most confident", "right"), ("Accuracy", "left")], rows)
 
 
 def _report(opened: Catalog, result: Evaluation, directory: Path, progress: Progress) -> Path:

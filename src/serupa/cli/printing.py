@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from serupa.catalog import SearchResult
+    from serupa.catalog import Recommendation, SearchResult
     from serupa.evaluation import Evaluation
     from serupa.evaluation.comparison import Difference
 
@@ -75,6 +75,31 @@ def hits(result: SearchResult) -> None:
     table(columns, rows)
     timing = ", ".join(f"{name} {ms:.1f} ms" for name, ms in result.timing_ms.items())
     message(f"{result.metric}, {result.encoder}: {timing}")
+
+
+def recommendation(result: Recommendation, likes: Sequence[str]) -> None:
+    """Print what is recommended as a table, each with the like that it is near to."""
+    if not result.hits:
+        typer.echo("Nothing to recommend: no item passes the filter.")
+        return
+    rows = []
+    for hit, because in zip(result.hits, result.because, strict=True):
+        category = str(hit.item.attributes.get("category", ""))
+        like = "" if because is None else likes[because]
+        rows.append(
+            (
+                str(hit.rank),
+                hit.item.name,
+                category,
+                f"{hit.similarity:.4f}" if like else "",
+                like,
+                hit.item.id,
+            )
+        )
+    columns = ("Rank", "right"), ("Name", "left"), ("Category", "left"), ("Similarity", "right")
+    table([*columns, ("To", "left"), ("Id", "left")], rows)
+    if not likes:
+        message("Nothing is liked yet: a varied sample of the catalogue.")
 
 
 def evaluation(result: Evaluation) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import serupa
 from serupa.errors import MissingExtraError
+from serupa.web.advice import advice
 from serupa.web.settings import Settings
 
 try:
@@ -84,6 +85,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     answer_problems(app, service.hidden)
     app.include_router(api)
+    app.include_router(advice)
     app.include_router(health)
     app.include_router(reference)
     app.include_router(pages)

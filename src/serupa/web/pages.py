@@ -56,6 +56,20 @@ async def item_page(request: Request, item_id: str) -> Response:
     return _templates.TemplateResponse(request, "item.html", {"item": item})
 
 
+@pages.head("/for-you")
+@pages.get("/for-you")
+async def for_you_page(request: Request) -> Response:
+    """Show what the hearts that a browser keeps lead to."""
+    return _templates.TemplateResponse(request, "for-you.html")
+
+
+@pages.head("/wardrobe")
+@pages.get("/wardrobe")
+async def wardrobe_page(request: Request) -> Response:
+    """Show the clothes that a browser keeps."""
+    return _templates.TemplateResponse(request, "wardrobe.html")
+
+
 @pages.head("/quality")
 @pages.get("/quality")
 async def quality_page(request: Request) -> Response:

@@ -69,14 +69,14 @@ _TEXTS = {
 }
 
 
-def _problems(*statuses: int) -> Answers:
+def problems(*statuses: int) -> Answers:
     """Return how OpenAPI describes a route's errors."""
     schema = {"schema": {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}}
     return {status: {"description": _TEXTS[status], "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
-_READ = _problems(401, 422, 429)
-_FORM = _problems(400, 401, 408, 413, 415, 422, 429, 503)
+_READ = problems(401, 422, 429)
+FORM_PROBLEMS = problems(400, 401, 408, 413, 415, 422, 429, 503)
 _IMAGE: Answers = {
     200: {"description": "The photo, upright, without metadata.", "content": {"image/jpeg": {}}},
     304: {"description": "The photo that the client has is still right."},
@@ -101,7 +101,7 @@ def _service(request: Request) -> Service:
     tags=["search"],
     summary="Find what looks like a photo",
     response_model=SearchOut,
-    responses=_FORM,
+    responses=FORM_PROBLEMS,
     openapi_extra=form_body(SearchForm),
     dependencies=[Depends(may_read)],
 )
@@ -130,7 +130,7 @@ async def search(request: Request) -> SearchOut:
     tags=["search"],
     summary="Show which regions make two photos alike",
     response_model=ExplainOut,
-    responses=_FORM | _problems(404),
+    responses=FORM_PROBLEMS | problems(404),
     openapi_extra=form_body(ExplainForm),
     dependencies=[Depends(may_read)],
 )
@@ -179,7 +179,7 @@ async def items(
     tags=["search"],
     summary="Find what looks like an item",
     response_model=SearchOut,
-    responses=_READ | _problems(404),
+    responses=_READ | problems(404),
     dependencies=[Depends(may_read)],
 )
 async def similar(
@@ -211,7 +211,7 @@ async def similar(
     tags=["items"],
     summary="Get an item's photo",
     response_class=Response,
-    responses=_IMAGE | _problems(401, 404, 422, 429),
+    responses=_IMAGE | problems(401, 404, 422, 429),
     dependencies=[Depends(may_see)],
 )
 async def image(
@@ -251,7 +251,7 @@ async def image(
     tags=["items"],
     summary="Get an item",
     response_model=ItemDetail,
-    responses=_READ | _problems(404),
+    responses=_READ | problems(404),
     dependencies=[Depends(may_read)],
 )
 async def item(request: Request, item_id: ItemId) -> ItemDetail:
@@ -266,7 +266,7 @@ async def item(request: Request, item_id: ItemId) -> ItemDetail:
     summary="Add or replace an item",
     status_code=201,
     response_model=ItemOut,
-    responses=_REPLACED | _FORM | _problems(403),
+    responses=_REPLACED | FORM_PROBLEMS | problems(403),
     openapi_extra=form_body(ItemForm),
     dependencies=[Depends(may_write)],
 )
@@ -296,7 +296,7 @@ async def add_item(request: Request, response: Response) -> ItemOut:
     summary="Remove an item",
     status_code=204,
     response_class=Response,
-    responses=_problems(401, 403, 404, 422, 429, 503),
+    responses=problems(401, 403, 404, 422, 429, 503),
     dependencies=[Depends(may_write)],
 )
 async def remove_item(request: Request, item_id: ItemId) -> Response:
@@ -335,7 +335,7 @@ async def facets(request: Request, where: Where = []) -> Facets:  # noqa: B006
     tags=["catalogue"],
     summary="See what the catalogue is and holds",
     response_model=Info,
-    responses=_problems(401, 429),
+    responses=problems(401, 429),
     dependencies=[Depends(may_read)],
 )
 async def info(request: Request) -> Info:
@@ -366,7 +366,7 @@ async def healthz() -> Status:
     tags=["operation"],
     summary="Can it answer searches?",
     response_model=Status,
-    responses=_problems(503),
+    responses=problems(503),
 )
 async def readyz(request: Request) -> Status:
     """Answer when the catalogue is open and its encoder has been loaded and tried."""
@@ -379,7 +379,7 @@ async def readyz(request: Request) -> Status:
     tags=["operation"],
     summary="Measure it with Prometheus",
     response_class=Response,
-    responses=_METRICS | _problems(401),
+    responses=_METRICS | problems(401),
     dependencies=[Depends(may_see)],
 )
 async def metrics(request: Request) -> Response:

@@ -61,11 +61,13 @@ PhotoFile = Annotated[
 ]
 
 
-class _Model(BaseModel):
+class StrictModel(BaseModel):
+    """What is sent: with nothing in it that is not known."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class SearchForm(_Model):
+class SearchForm(StrictModel):
     """A photo to search with."""
 
     photo: PhotoFile
@@ -77,7 +79,7 @@ class SearchForm(_Model):
     where: Conditions = []
 
 
-class ExplainForm(_Model):
+class ExplainForm(StrictModel):
     """Two photos to compare: an item's, and a photo or another item's."""
 
     photo: PhotoFile | None = None
@@ -90,7 +92,7 @@ class ExplainForm(_Model):
     metric: Metric = None
 
 
-class ItemForm(_Model):
+class ItemForm(StrictModel):
     """An item to add, or to replace if its id is there already."""
 
     photo: PhotoFile

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,8 @@ from serupa.encoders.cache import cache_dir
 from serupa.errors import CatalogError, EncoderError, SerupaError
 from serupa.images import Crop
 from serupa.store.base import as_filter
+from serupa.styling.advisor import Advisor
+from serupa.styling.shopfront import Shopfront
 from serupa.web.logs import ClientGoneError, errors
 from serupa.web.metrics import Metrics
 from serupa.web.pool import EncodingPool, PoolFullError
@@ -59,6 +62,8 @@ class Service:
         self._retired: list[EncodingPool] = []
         self._refreshing: asyncio.Task[None] | None = None
         self._thumbnails_waiting = 0
+        self._learning = Lock()
+        self._learned: tuple[int, Advisor, Shopfront] | None = None
 
     async def start(self) -> None:
         """Load the encoder, try it, and take requests.
@@ -151,6 +156,21 @@ class Service:
             return await asyncio.get_running_loop().run_in_executor(self._drawers, work)
         finally:
             self._thumbnails_waiting -= 1
+
+    def advisor(self) -> Advisor:
+        """Return what is learned from the catalogue; learned when first asked, and when its size changes."""
+        return self._taught()[1]
+
+    def shopfront(self) -> Shopfront:
+        """Return the catalogue as outfits see it."""
+        return self._taught()[2]
+
+    def _taught(self) -> tuple[int, Advisor, Shopfront]:
+        with self._learning:
+            items = self.catalog.count()
+            if self._learned is None or self._learned[0] != items:
+                self._learned = (items, Advisor.learn(self.catalog), Shopfront(self.catalog))
+            return self._learned
 
     async def search(
         self,

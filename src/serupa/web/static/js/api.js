@@ -82,6 +82,11 @@ export const search = (photo, choices, signal) =>
   json(`${ROOT}/search`, { method: "POST", body: form({ photo, ...choices }), signal });
 export const similar = (id, choices, signal) => json(`${itemPath(id)}/similar?${listed(choices)}`, { signal });
 export const explain = (fields, signal) => json(`${ROOT}/explain`, { method: "POST", body: form(fields), signal });
+/** fields: {taste, k, offset, diversity, where}. */
+export const recommend = (fields, signal) => json(`${ROOT}/recommend`, { method: "POST", body: form(fields), signal });
+export const garment = (photo, signal) => json(`${ROOT}/garment`, { method: "POST", body: form({ photo }), signal });
+export const own = (fields, signal) => json(`${ROOT}/own`, { method: "POST", body: form(fields), signal });
+export const outfits = (fields, signal) => json(`${ROOT}/outfits`, { method: "POST", body: form(fields), signal });
 export const item = (id) => json(itemPath(id));
 export const items = (choices) => json(`${ROOT}/items?${listed(choices)}`);
 export const facets = (choices = {}) => json(`${ROOT}/facets?${listed(choices)}`);

@@ -3,8 +3,11 @@
 import "./page.js";
 import * as api from "./api.js";
 import { $, h } from "./dom.js";
+import { outfitsOf, ownedOf } from "./outfits.js";
+import { described, pieces } from "./pieces.js";
 import { Results, arrival, asProblem, recall } from "./results.js";
-import { showState } from "./states.js";
+import { showState, showStrip } from "./states.js";
+import { heart } from "./taste.js";
 import { fieldName, nameOf, plain, price, shown, t } from "./texts.js";
 
 const PAGE = 12;
@@ -30,6 +33,8 @@ function show(item, photos) {
   $("#name").textContent = name;
   $("#price").textContent = price(attributes);
   $("#search-with").href = `/?q=${encodeURIComponent(item.id)}`;
+  $("#heart").replaceChildren(heart(item.id, name));
+  $("#said").replaceChildren();
   mainPhoto = h("img", {
     src: api.photoPath(item, 1024), alt: name, width: "4", height: "5", class: "coming",
     onload: (event) => event.target.classList.remove("coming"),
@@ -85,8 +90,29 @@ function wayBack() {
   });
 }
 
+/** Ask about this item, with what is owned; the answer is said under the buttons. */
+function asking(button, work) {
+  button.addEventListener("click", async () => {
+    button.setAttribute("aria-busy", "true");
+    try {
+      $("#said").replaceChildren(...(await work(await pieces())));
+    } catch (error) {
+      showStrip($("#said"), asProblem(error));
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  });
+}
+
+async function advice() {
+  asking($("#complete"), async (owned) => outfitsOf(await api.outfits({ piece: current.id, wardrobe: described(owned) }), owned));
+  asking($("#own"), async (owned) => ownedOf(await api.own({ item_id: current.id, wardrobe: described(owned) }), owned));
+  $("#own").hidden = (await pieces()).length === 0;
+}
+
 async function start() {
   wayBack();
+  advice();
   const given = $("#item-data");
   const id = decodeURIComponent(location.pathname.slice("/item/".length));
   try {

@@ -4,6 +4,7 @@ import { Problem, explain, pagePath, photoPath, sources } from "./api.js";
 import { $, $$, h } from "./dom.js";
 import { drawMaps, legendOf, toggleOf } from "./explain.js";
 import { clear, showBusy, showState } from "./states.js";
+import { heart } from "./taste.js";
 import { nameOf, number, plain, price, score, t, tn } from "./texts.js";
 
 const LONG = 100; // attributes longer than this are prose: not needed again for going back
@@ -205,6 +206,7 @@ export class Results {
         h("span", { class: "detail" }, attributes.category ? plain(String(attributes.category)) : ""),
         h("span", { class: "cost" }, price(attributes)),
       ),
+      heart(hit.id, name),
       toggleOf(name),
     );
   }

@@ -1,0 +1,475 @@
+"""The REST API's advice: recommendations, and what goes with what somebody owns.
+
+Tastes and wardrobes are the person's own: they come with a request, serve it, and are gone with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from serupa.catalog import Recommendation
+from serupa.store.base import as_filter
+from serupa.styling.colors import NAMES, Color
+from serupa.styling.outfits import Candidate, Outfit, Stylist
+from serupa.styling.slots import Slot, slot_of
+from serupa.styling.tastes import Taste
+from serupa.web.forms import form_body, read_form
+from serupa.web.problems import ProblemError
+from serupa.web.routes import FORM_PROBLEMS, problems
+from serupa.web.schemas import (
+    Conditions,
+    HitOut,
+    Identifier,
+    K,
+    Metric,
+    MetricName,
+    Offset,
+    PhotoFile,
+    StrictModel,
+    image_url,
+)
+from serupa.web.security import may_read
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from serupa.web.service import Service
+
+advice = APIRouter(prefix="/api/v1")
+
+MOST_PIECES = 200
+_TEXT = 1_000_000
+
+TasteText = Annotated[
+    str,
+    Field(
+        max_length=_TEXT,
+        description=(
+            "What somebody likes and dislikes, as JSON: `likes` and `dislikes`, lists of objects with the "
+            "`id` of an item and `at`, a time (ISO 8601). Old likes count less. It is not stored."
+        ),
+        examples=['{"likes": [{"id": "photos/HAT-01_hanger.jpg", "at": "2026-08-01T12:00:00Z"}]}'],
+    ),
+]
+WardrobeText = Annotated[
+    str,
+    Field(
+        max_length=_TEXT,
+        description=(
+            "What somebody owns, as a JSON list of objects with `id`, `name`, `category`, `colors` and "
+            "`signature`, as `/garment` gave them. It is not stored."
+        ),
+        examples=["[]"],
+    ),
+]
+
+
+class RecommendForm(StrictModel):
+    """What somebody likes; all of it may be left out."""
+
+    taste: TasteText = "{}"
+    k: K = 12
+    offset: Offset = 0
+    diversity: Annotated[
+        float, Field(ge=0, le=1, description="0 for the nearest, up to 1 for what is unlike the hits before.")
+    ] = 0.0
+    metric: Metric = None
+    where: Conditions = Field(default_factory=list)
+
+
+class RecommendedOut(HitOut):
+    """A product that is recommended."""
+
+    because: str | None = Field(description="The liked item that it is near to; null where nothing is liked.")
+
+
+class RecommendOut(BaseModel):
+    """Products that somebody may like, best first; none of them is liked already."""
+
+    metric: MetricName
+    encoder: str
+    timing_ms: dict[str, float]
+    hits: list[RecommendedOut]
+    offset: int
+    more: bool
+    groups: list[list[str]] = Field(description="The liked items that belong together.")
+    unknown: list[str] = Field(description="Ids that the catalogue does not have (any more).")
+
+
+class GarmentForm(StrictModel):
+    """A photo of one garment."""
+
+    photo: PhotoFile
+
+
+class ColorOut(BaseModel):
+    """A colour of a garment: its name, its share, and where it lies in Oklab."""
+
+    name: Literal[NAMES]  # type: ignore[valid-type]
+    share: Annotated[float, Field(ge=0, le=1)]
+    rgb: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+    lightness: Annotated[float, Field(ge=-1, le=2)]
+    chroma: Annotated[float, Field(ge=0, le=2)]
+    hue: Annotated[float, Field(ge=0, le=360)]
+
+
+class GarmentOut(BaseModel):
+    """What a photo shows, guessed from the catalogue's items."""
+
+    category: str | None = Field(description="Null where nobody knows.")
+    confidence: float
+    pattern: str | None
+    slot: Slot | None
+    colors: list[ColorOut]
+    signature: str = Field(description="What the garment is compared by; 16-bit floats, base64.")
+
+
+class OwnForm(StrictModel):
+    """Something for sale, and what is owned: `photo` or `item_id`, and `wardrobe`."""
+
+    photo: PhotoFile | None = None
+    item_id: Identifier | None = None
+    wardrobe: WardrobeText = "[]"
+
+
+class OwnedOut(BaseModel):
+    """A piece that is like it."""
+
+    id: str
+    similarity: float
+    probability: float | None = Field(description="That it is the same product; null where nobody taught it.")
+
+
+class OwnOut(BaseModel):
+    """Whether it is owned."""
+
+    verdict: Literal["owned", "similar", "new", "unknown"]
+    matches: list[OwnedOut] = Field(description="The closest first, at most 5.")
+    precision: float | None = Field(
+        description="Of what was called owned, the share that was, on products of this catalogue."
+    )
+
+
+class OutfitForm(StrictModel):
+    """A piece of the wardrobe or an item of the catalogue, and what may go with it."""
+
+    piece: Identifier
+    wardrobe: WardrobeText = "[]"
+    shop: Annotated[bool, Field(description="Whether the catalogue may add something.")] = True
+    where: Conditions = Field(default_factory=list)
+    k: Annotated[int, Field(ge=1, le=10, description="How many outfits.")] = 3
+
+
+class PartOut(BaseModel):
+    """A garment of an outfit."""
+
+    id: str
+    name: str
+    slot: Slot
+    color: str | None
+    owned: bool
+    image: str | None = Field(description="Address of its photo; null where it is owned: you have it.")
+
+
+class ReasonOut(BaseModel):
+    """Why two garments of an outfit are in it."""
+
+    code: str
+    text: str
+    pieces: list[str]
+    colors: list[str]
+
+
+class OutfitOut(BaseModel):
+    """A whole outfit."""
+
+    score: float
+    parts: list[PartOut]
+    reasons: list[ReasonOut]
+
+
+class OutfitsOut(BaseModel):
+    """Outfits around a piece, those that need the least from the shop first."""
+
+    outfits: list[OutfitOut]
+
+
+class PieceIn(StrictModel):
+    """A piece that is owned."""
+
+    id: Identifier
+    name: Annotated[str, Field(max_length=500)] = ""
+    category: Annotated[str, Field(max_length=100)] | None = None
+    pattern: Annotated[str, Field(max_length=100)] | None = None
+    colors: Annotated[list[ColorOut], Field(max_length=13)] = Field(default_factory=list)
+    signature: Annotated[str, Field(max_length=40_000)]
+
+
+class _Wardrobe(BaseModel):
+    pieces: Annotated[list[PieceIn], Field(max_length=MOST_PIECES)]
+
+
+@advice.post(
+    "/recommend",
+    tags=["advice"],
+    summary="Recommend products from likes and dislikes",
+    response_model=RecommendOut,
+    responses=FORM_PROBLEMS,
+    openapi_extra=form_body(RecommendForm),
+    dependencies=[Depends(may_read)],
+)
+async def recommend(request: Request) -> RecommendOut:
+    """Send what somebody likes, get products like it; without likes, a varied sample. Nothing is stored."""
+    service = _service(request)
+    form = await read_form(request, RecommendForm)
+    conditions = as_filter(form.where)
+    taste = Taste.from_dict(_json("taste", form.taste, dict))
+
+    def work() -> RecommendOut:
+        examples = taste.examples(service.catalog)
+        found = service.catalog.recommend(
+            examples.likes,
+            examples.dislikes,
+            form.offset + form.k + 1,
+            diversity=form.diversity,
+            metric=form.metric,
+            where=conditions,
+        )
+        likes = [one.item_id or "" for one in examples.likes]
+        return _recommended(found, likes, form, list(examples.unknown))
+
+    return await service.answered(request, service.reading(work))
+
+
+@advice.post(
+    "/garment",
+    tags=["advice"],
+    summary="Say what a photo shows",
+    response_model=GarmentOut,
+    responses=FORM_PROBLEMS,
+    openapi_extra=form_body(GarmentForm),
+    dependencies=[Depends(may_read)],
+)
+async def garment(request: Request) -> GarmentOut:
+    """Send a photo of a garment; get its category, its colours, and what it is compared by."""
+    service = _service(request)
+    form = await read_form(request, GarmentForm)
+
+    async def work() -> GarmentOut:
+        encoded = await service.pool.encode(form.photo, None)
+
+        def look() -> GarmentOut:
+            seen = service.advisor().look(form.photo, encoded.embedding)
+            category = seen.category.value
+            return GarmentOut(
+                category=category,
+                confidence=seen.category.confidence,
+                pattern=seen.pattern.value,
+                slot=slot_of(category),
+                colors=[ColorOut(**color.to_dict()) for color in seen.colors],
+                signature=_signed(encoded.embedding),
+            )
+
+        return await service.reading(look)
+
+    return await service.answered(request, work())
+
+
+@advice.post(
+    "/own",
+    tags=["advice"],
+    summary="Ask whether something is owned already",
+    response_model=OwnOut,
+    responses=FORM_PROBLEMS | problems(404),
+    openapi_extra=form_body(OwnForm),
+    dependencies=[Depends(may_read)],
+)
+async def own(request: Request) -> OwnOut:
+    """Compare a photo, or an item of the catalogue, with what somebody owns. Nothing is stored."""
+    service = _service(request)
+    form = await read_form(request, OwnForm)
+    if (form.photo is None) == (form.item_id is None):
+        raise ProblemError(422, "send either photo or item_id")
+    pieces = _pieces(form.wardrobe, service.catalog.card.dimension)
+
+    async def work() -> OwnOut:
+        photo = None if form.photo is None else (await service.pool.encode(form.photo, None)).embedding
+
+        def compare() -> OwnOut:
+            asked = photo if photo is not None else service.catalog.embeddings([str(form.item_id)])[1][0]
+            return _owned(service, asked, pieces)
+
+        return await service.reading(compare)
+
+    return await service.answered(request, work())
+
+
+@advice.post(
+    "/outfits",
+    tags=["advice"],
+    summary="Complete an outfit",
+    response_model=OutfitsOut,
+    responses=FORM_PROBLEMS | problems(404),
+    openapi_extra=form_body(OutfitForm),
+    dependencies=[Depends(may_read)],
+)
+async def outfits(request: Request) -> OutfitsOut:
+    """Propose outfits around a piece that is owned or sold, owned garments first. Nothing is stored."""
+    service = _service(request)
+    form = await read_form(request, OutfitForm)
+    pieces = _pieces(form.wardrobe, service.catalog.card.dimension)
+
+    def work() -> OutfitsOut:
+        owned = [one for one in map(_candidate, *zip(*pieces, strict=True)) if one] if pieces else []
+        front = service.shopfront()
+        around = next((one for one in owned if one.id == form.piece), None)
+        around = around or front.candidate(service.catalog.get(form.piece))
+        if around is None:
+            raise ProblemError(422, f"{form.piece}: its category has no place in an outfit")
+        others = [one for one in owned if one.id != around.id]
+        if form.shop:
+            others += front.candidates(as_filter(form.where))
+        found = Stylist(service.advisor().compatibility).propose(around, others, form.k)
+        return OutfitsOut(outfits=[_outfit(service, one) for one in found])
+
+    return await service.answered(request, service.reading(work))
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _recommended(
+    found: Recommendation, likes: list[str], form: RecommendForm, unknown: list[str]
+) -> RecommendOut:
+    end = form.offset + form.k
+    hits = [
+        RecommendedOut(
+            id=hit.item.id,
+            product_id=hit.item.product_id,
+            image=image_url(hit.item),
+            attributes=dict(hit.item.attributes),
+            rank=hit.rank,
+            distance=hit.distance,
+            similarity=hit.similarity,
+            because=None if like is None else likes[like],
+        )
+        for hit, like in zip(found.hits[form.offset : end], found.because[form.offset : end], strict=True)
+    ]
+    return RecommendOut(
+        metric=found.metric,
+        encoder=found.encoder,
+        timing_ms={name: round(ms, 2) for name, ms in found.timing_ms.items()},
+        hits=hits,
+        offset=form.offset,
+        more=len(found.hits) > end,
+        groups=[[likes[n] for n in group.likes] for group in found.groups],
+        unknown=unknown,
+    )
+
+
+def _owned(service: Service, asked: NDArray[np.float32], pieces: list[tuple[PieceIn, Any]]) -> OwnOut:
+    advisor = service.advisor()
+    check = advisor.ownership.check if advisor.ownership else None
+    precision = check.precision if check else None
+    if not pieces:
+        return OwnOut(verdict="new", matches=[], precision=precision)
+    judged = advisor.compare(asked, np.stack([embedding for _, embedding in pieces]))
+    order = sorted(range(len(pieces)), key=lambda n: (-judged.scores[n], pieces[n][0].id))[:5]
+    matches = [
+        OwnedOut(
+            id=pieces[n][0].id, similarity=float(judged.similarities[n]), probability=judged.probability(n)
+        )
+        for n in order
+    ]
+    verdict: Any = advisor.verdict(matches[0].probability)
+    return OwnOut(verdict=verdict, matches=matches, precision=precision)
+
+
+def _outfit(service: Service, outfit: Outfit) -> OutfitOut:
+    by_id = {piece.id: piece for piece in outfit.pieces}
+    parts = [
+        PartOut(
+            id=piece.id,
+            name=piece.name,
+            slot=piece.slot,
+            color=piece.colors[0].name if piece.colors else None,
+            owned=piece.owned,
+            image=None if piece.owned else image_url(service.catalog.get(piece.id)),
+        )
+        for piece in outfit.pieces
+    ]
+    reasons = [
+        ReasonOut(
+            code=reason.code,
+            text=reason.text,
+            pieces=list(reason.pieces),
+            colors=[by_id[one].colors[0].name for one in reason.pieces if by_id[one].colors],
+        )
+        for reason in outfit.reasons
+    ]
+    return OutfitOut(score=outfit.score, parts=parts, reasons=reasons)
+
+
+def _candidate(piece: PieceIn, embedding: NDArray[np.float32]) -> Candidate | None:
+    slot = slot_of(piece.category)
+    if slot is None:
+        return None
+    colors = tuple(Color(**color.model_dump()) for color in piece.colors)
+    return Candidate(
+        piece.id, piece.name, "", piece.category, slot, colors, piece.pattern, embedding, owned=True
+    )
+
+
+def _pieces(text: str, dimension: int) -> list[tuple[PieceIn, NDArray[np.float32]]]:
+    """Read a wardrobe.
+
+    Raises
+    ------
+    ProblemError
+        If it is none, or its signatures are another encoder's.
+    """
+    try:
+        pieces = _Wardrobe(pieces=_json("wardrobe", text, list)).pieces
+    except ValueError:
+        raise _refused("wardrobe", "must be a list of pieces, as /garment describes them") from None
+    return [(piece, _embedding(piece, dimension)) for piece in pieces]
+
+
+def _json(field: str, text: str, kind: type) -> Any:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _refused(field, "must be JSON") from None
+    if not isinstance(found, kind):
+        raise _refused(field, f"must be a JSON {'object' if kind is dict else 'list'}")
+    return found
+
+
+def _refused(field: str, message: str) -> ProblemError:
+    return ProblemError(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
+
+
+def _signed(embedding: NDArray[np.float32]) -> str:
+    unit = embedding / (float(np.linalg.norm(embedding)) or 1.0)
+    return base64.b64encode(unit.astype("<f2").tobytes()).decode("ascii")
+
+
+def _embedding(piece: PieceIn, dimension: int) -> NDArray[np.float32]:
+    try:
+        values = np.frombuffer(base64.b64decode(piece.signature, validate=True), "<f2").astype(np.float32)
+    except (binascii.Error, ValueError):
+        values = np.empty(0, np.float32)
+    if values.shape != (dimension,) or not np.isfinite(values).all():
+        raise _refused(
+            "wardrobe", f"the signature of {piece.id} is not of this catalogue; add its photo again"
+        )
+    return values

@@ -1,0 +1,58 @@
+/** For you: products from the hearts that this browser keeps. */
+
+import "./page.js";
+import * as api from "./api.js";
+import { $, h } from "./dom.js";
+import { Results, arrival, recall } from "./results.js";
+import { forget, taste } from "./taste.js";
+import { number, t, tn } from "./texts.js";
+
+const PAGE = 24;
+const SHOWN = 12;
+const DIVERSITY = 0.2;
+
+const results = new Results($("#found"), {
+  ask: (page, signal) => api.recommend({ ...page, taste: JSON.stringify(taste()), diversity: DIVERSITY }, signal),
+  onRetry: () => show(),
+  onEmpty: () => [{ kind: "none_plain" }, []],
+  query: () => ({ fields: {}, photo: null }),
+});
+
+function liked() {
+  const { likes } = taste();
+  $("#lead").textContent = likes.length ? tn("liked", likes.length, { count: number(likes.length) }) : t("liked_none");
+  $("#taste-actions").hidden = likes.length === 0;
+  $("#liked").replaceChildren(...likes.slice(-SHOWN).reverse().map(({ id }, n) =>
+    h("li", {}, h("a", { href: api.pagePath(id), "aria-label": t("photo_n", { n: number(n + 1) }) },
+      h("span", { class: "picture" }, h("img", {
+        src: api.photoPath({ image: `${api.itemPath(id)}/image` }, 160), alt: "", width: "4", height: "5",
+        onerror: (event) => event.target.classList.add("broken"),
+      }))))));
+}
+
+function show() {
+  liked();
+  return results.search(PAGE);
+}
+
+$("#forget").addEventListener("click", () => {
+  forget();
+  show();
+  $("#lead").focus();
+});
+$("#export").addEventListener("click", () => {
+  const address = URL.createObjectURL(new Blob([JSON.stringify(taste(), null, 2)], { type: "application/json" }));
+  h("a", { href: address, download: "serupa-taste.json" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+});
+addEventListener("serupa:taste", liked);
+addEventListener("storage", liked);
+addEventListener("pageshow", (event) => event.persisted && show());
+
+const here = () => location.pathname;
+for (const leaving of ["pagehide", "serupa:leaving"]) addEventListener(leaving, () => results.remember(here()));
+const entry = recall(here());
+if (arrival === "back_forward" && entry) {
+  liked();
+  results.restore(entry);
+} else show();

@@ -1,0 +1,117 @@
+/** The wardrobe: what is owned, what goes with it, and whether something is owned already. */
+
+import "./page.js";
+import * as api from "./api.js";
+import { $, $$, h, icon } from "./dom.js";
+import { outfitsOf, ownedOf, photoOf } from "./outfits.js";
+import { prepare } from "./photo.js";
+import * as pieces from "./pieces.js";
+import { asProblem } from "./results.js";
+import { clear, showStrip } from "./states.js";
+import { number, plain, t, tn } from "./texts.js";
+
+const main = $("#main");
+const notice = $("#wardrobe-notice");
+const said = $("#said");
+let categories = [];
+let owned = [];
+
+async function show() {
+  owned = await pieces.pieces();
+  $("#wardrobe-lead").textContent = owned.length ? tn("pieces", owned.length, { count: number(owned.length) }) : t("wardrobe_none");
+  $("#own-pick").hidden = owned.length === 0;
+  $("#forget-wardrobe").hidden = owned.length === 0;
+  $("#pieces").replaceChildren(...owned.map(pieceOf));
+}
+
+function pieceOf(piece) {
+  const name = plain(piece.name || piece.category || t("piece"));
+  const choices = [...new Set([piece.category, ...categories])].filter(Boolean);
+  const select = h("select", { "aria-label": t("category_of", { name }), onchange: () => correct(piece, select.value) },
+    !piece.category && h("option", { value: "", selected: true }, t("category_unknown")),
+    choices.map((one) => h("option", { value: one, selected: one === piece.category }, plain(one))));
+  return h("li", { class: "piece", data: { piece: piece.id } },
+    h("span", { class: "picture" }, photoOf(piece)),
+    h("span", { class: "part-name", title: name }, name),
+    select,
+    h("span", { class: "detail" }, piece.colors.map((color) => t(`color_${color.name}`)).join(", ")),
+    h("div", { class: "piece-actions" },
+      h("button", { type: "button", class: "button", "aria-label": t("complete_of", { name }), disabled: !piece.category, onclick: () => complete(piece) }, t("complete")),
+      h("button", { type: "button", class: "plain", "aria-label": t("remove_piece", { name }), onclick: () => drop(piece) }, icon("close"))));
+}
+
+async function correct(piece, category) {
+  await pieces.change({ ...piece, category });
+  await show();
+  $$("[data-piece]").find((one) => one.dataset.piece === piece.id)?.querySelector("select").focus();
+}
+
+async function drop(piece) {
+  await pieces.remove(piece.id);
+  await show();
+  $("#wardrobe-lead").focus();
+}
+
+/** Do something that takes a while; what goes wrong is said, and nothing else changes. */
+async function busy(work) {
+  clear(notice);
+  main.setAttribute("aria-busy", "true");
+  main.classList.add("busy");
+  try {
+    await work();
+  } catch (error) {
+    if (error.name !== "AbortError") showStrip(notice, asProblem(error));
+  } finally {
+    main.removeAttribute("aria-busy");
+    main.classList.remove("busy");
+  }
+}
+
+const complete = (piece) =>
+  busy(async () => {
+    const answer = await api.outfits({ piece: piece.id, wardrobe: pieces.described(owned) });
+    said.replaceChildren(h("h2", {}, t("outfits_with", { name: plain(piece.name || piece.category) })), ...outfitsOf(answer, owned));
+    said.scrollIntoView({ block: "start" });
+    said.focus({ preventScroll: true });
+  });
+
+for (const id of ["add-piece", "add-camera"]) {
+  $(`#${id}`).addEventListener("change", ({ target }) => {
+    const files = [...target.files];
+    target.value = ""; // so that the same file can be chosen again
+    busy(async () => {
+      for (const file of files) {
+        await pieces.add(await prepare(file));
+        await show();
+      }
+    });
+  });
+}
+$("#own-photo").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  target.value = "";
+  if (!file) return;
+  busy(async () => {
+    const { blob } = await prepare(file);
+    said.replaceChildren(...ownedOf(await api.own({ photo: blob, wardrobe: pieces.described(owned) }), owned));
+    said.focus();
+  });
+});
+$("#forget-wardrobe").addEventListener("click", async () => {
+  await pieces.forget();
+  clear(said);
+  await show();
+  $("#wardrobe-lead").focus();
+});
+
+async function start() {
+  await show();
+  try {
+    const { fields } = await api.facets();
+    categories = fields.find(({ name }) => name === "category")?.values?.map(({ value }) => String(value)) ?? [];
+    if (owned.length) await show();
+  } catch {
+    // then a category cannot be corrected here
+  }
+}
+start();
