@@ -61,7 +61,7 @@ def lock() -> None:
 
 
 def resolved(what: str) -> list[dict[str, Any]]:
-    """Return what pip would install: name, version, the file's SHA-256 and address, licence."""
+    """Return what pip would install: name, version, the file's SHA-256, licence."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
@@ -78,7 +78,6 @@ def described(install: dict[str, Any]) -> dict[str, Any]:
         "name": told["name"],
         "version": told["version"],
         "sha256": source["archive_info"]["hashes"]["sha256"],
-        "url": source["url"] if source["url"].startswith("https://") else None,
         "licence": installed_licence(told["name"]) or short_licence(told),
     }
 
@@ -127,8 +126,6 @@ def bill_of(packages: list[dict[str, Any]]) -> dict[str, Any]:
             "hashes": [{"alg": "SHA-256", "content": package["sha256"]}],
             "licenses": [{"license": {"name": package["licence"]}}],
         }
-        if package["url"]:
-            component["externalReferences"] = [{"type": "distribution", "url": package["url"]}]
         components.append(component)
     root = f"pkg:pypi/serupa@{version[1]}"
     return {
