@@ -16,7 +16,7 @@ TEXTS: dict[str, dict[str, str]] = (
     .make_module()
     .texts  # type: ignore[attr-defined]
 )
-BUILT = re.compile(r"(field|figure|metric)_|.*_(one|other|title|text)$")
+BUILT = re.compile(r"(field|figure|metric|color|reason|own)_|.*_(one|other|title|text)$")
 """Names that are put together of parts, and looked up with something to fall back on."""
 
 
