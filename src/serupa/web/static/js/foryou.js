@@ -22,6 +22,7 @@ function liked() {
   const { likes } = taste();
   $("#lead").textContent = likes.length ? tn("liked", likes.length, { count: number(likes.length) }) : t("liked_none");
   $("#taste-actions").hidden = likes.length === 0;
+  $("#found").classList.toggle("unmeasured", likes.length === 0);  // like what?
   $("#liked").replaceChildren(...likes.slice(-SHOWN).reverse().map(({ id }, n) =>
     h("li", {}, h("a", { href: api.pagePath(id), "aria-label": t("photo_n", { n: number(n + 1) }) },
       h("span", { class: "picture" }, h("img", {
