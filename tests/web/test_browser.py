@@ -345,7 +345,8 @@ def test_keyboard_alone(window: Window, sample_photo: Path) -> None:
     with page.expect_response("**/api/v1/explain"):
         page.keyboard.press("Enter")
     page.wait_for_selector(".card.explained")
-    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")  # the heart
+    page.keyboard.press("Shift+Tab")  # the name
     page.keyboard.press("Enter")
     page.wait_for_url("**/item/**")
     settled(page)

@@ -74,6 +74,7 @@ def test_replicas_share_everything(
         wait_for(lambda: "fit" in two.get("/api/v1/info").json()["fields"])
         info = two.get("/api/v1/info").json()
         assert info["size_bytes"] is None and "127.0.0.1" not in str(info)
+        before = hits(one)  # with the new item
         with Catalog.open(address) as tuner:
             tuner.use_whitening(whitening(tuner))
         for client in (one, two):

@@ -21,6 +21,7 @@ _TAGS = {
     "search": "Search",
     "items": "Items",
     "catalogue": "Catalogue",
+    "advice": "Advice",
     "operation": "Operation",
 }
 
