@@ -169,11 +169,14 @@ def test_a_wardrobe_of_ones_own(window: Window, shown: dict[str, Path]) -> None:
     page.set_input_files("#add-piece", shown["SKI"])
     page.wait_for_function("() => document.querySelectorAll('[data-piece]').length === 2")
     for n, category in enumerate(("Tees", "Skirts")):
-        page.locator("[data-piece] select").nth(n).select_option(category)
-        page.wait_for_function(f"() => document.querySelectorAll('select')[{n}].value === '{category}'")
+        select = page.locator("[data-piece] select").nth(n)
+        select.evaluate("one => one.dataset.before = 1")
+        select.select_option(category)
+        page.wait_for_selector("[data-before]", state="detached")  # kept, and shown anew
     page.reload()
     page.wait_for_function("() => document.querySelectorAll('[data-piece] option').length > 4")
-    assert page.locator("[data-piece] select").nth(0).input_value() == "Tees"
+    shown_now = [page.locator("[data-piece] select").nth(n).input_value() for n in (0, 1)]
+    assert shown_now == ["Tees", "Skirts"]
     assert page.locator("#wardrobe-lead").inner_text().startswith("2 pieces")
     page.get_by_role("button", name="Complete the outfit").first.click()
     page.wait_for_selector("#said .outfit")
