@@ -63,8 +63,8 @@ MUTATIONS = (
     _(
         "damaged and missing files are named",
         "store/seal.py",
-        "        if not self._whole:\n            return\n        try:\n            noted",
-        "        if self._whole or not self._whole:\n            return\n        try:\n            noted",
+        "        if self._whole:\n            self._compare(self._file, everything)\n",
+        "        pass\n",
         "faults/test_damage.py::test_damaged_files_of_the_engine_are_named_or_do_not_matter[delete]",
     ),
     _(
@@ -177,9 +177,9 @@ MUTATIONS = (
     _(
         "nothing in a checkpoint is executed",
         "encoders/checkpoint.py",
-        "        return _named_arrays(_read(data))\n",
-        '        if not data.startswith(b"PK"):\n            __import__("pickle").loads(data)\n'
-        "        return _named_arrays(_read(data))\n",
+        "    def run(self, file: io.BytesIO) -> object:\n",
+        "    def run(self, file: io.BytesIO) -> object:\n"
+        '        __import__("pickle").loads(file.getvalue()[file.tell() :])\n',
         "encoders/test_checkpoint.py::test_nothing_in_the_file_is_executed",
     ),
     _(

@@ -117,7 +117,9 @@ def test_nothing_in_the_file_is_executed(tmp_path: Path, protocol: int) -> None:
         read_checkpoint(path)
     legacy = write_legacy(tmp_path / "legacy.pth", {}).read_bytes()
     path.write_bytes(
-        legacy.replace(b"\x80\x02ccollections\nOrderedDict\n)R(u.", pickle.dumps(Malicious("x"), 2))
+        legacy.replace(
+            b"\x80\x02ccollections\nOrderedDict\n)R(u.", pickle.dumps(Malicious(f"touch {trace}"), 2)
+        )
     )
     with pytest.raises(WeightsError, match=r"posix\.system"):
         read_checkpoint(path)
