@@ -42,8 +42,8 @@ MUTATIONS = (
     _(
         "tuning is switched to in one step",
         "catalog.py",
-        '            self._copy_points(store, whitening, progress or (lambda *_: None))\n            formats.write_json(self.path / "catalog.json", settings)\n',
-        '            formats.write_json(self.path / "catalog.json", settings)\n            self._copy_points(store, whitening, progress or (lambda *_: None))\n',
+        "            copying.copy(self.fields, progress or (lambda *_: None))\n            self._place.switch(settings, copying.catch_up)\n",
+        "            self._place.switch(settings, copying.catch_up)\n            copying.copy(self.fields, progress or (lambda *_: None))\n",
         "faults/test_kills.py::test_killed_at_every_step[tune]",
     ),
     _(

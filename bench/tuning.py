@@ -156,7 +156,7 @@ def fill(path: Path, count: int) -> None:
                 points = []
                 for vector in own[start : start + 1_000] + noise[start : start + 1_000]:
                     item = Item(f"{row:07}", f"none/{row}.jpg", f"P{row // 4}")
-                    points.append(catalog._point(item, str(row), vector))
+                    points.append(catalog.layout.point(item, str(row), vector))
                     row += 1
                 catalog._store.upsert(points)
         catalog._store.index_field("product_id", "text")

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 import serupa.store.edge
-from serupa import Catalog, catalog, generations, whitening
+from serupa import Catalog, catalog, generations, switching, whitening
 from serupa.whitening import Whitening
 
-WATCHED = {module.__file__ for module in (catalog, generations, whitening, serupa.store.edge, shutil)}
+MODULES = (catalog, switching, generations, whitening, serupa.store.edge, shutil)
+WATCHED = {module.__file__ for module in MODULES}
 
 
 def copy(start: Path, path: Path) -> None:

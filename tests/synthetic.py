@@ -47,7 +47,7 @@ def filled(
         attributes = {"category": categories[row]} if categories else {}
         item = Item(f"{row:04}", f"none/{row:04}.jpg", product, attributes)  # type: ignore[arg-type]
         catalog._note_fields(item)
-        points.append(catalog._point(item, f"content {row}", wide[row]))
+        points.append(catalog.layout.point(item, f"content {row}", wide[row]))
     catalog._store.upsert(points)
     for name, kind in ({"product_id": "text"} | catalog.fields).items():
         catalog._store.index_field(name, kind)  # type: ignore[arg-type]

@@ -27,13 +27,13 @@ from serupa.items import Hit, Item
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog as Catalog
-    from serupa.catalog import Recommendation as Recommendation
-    from serupa.catalog import SearchResult as SearchResult
     from serupa.encoders import Encoder as Encoder
     from serupa.encoders import load_encoder as load_encoder
     from serupa.images import Crop as Crop
     from serupa.indexing import AddReport as AddReport
     from serupa.recommending import Example as Example
+    from serupa.results import Recommendation as Recommendation
+    from serupa.results import SearchResult as SearchResult
 
 __version__ = "0.1.0"
 
@@ -44,8 +44,8 @@ _LATER = {
     "Crop": "serupa.images",
     "Encoder": "serupa.encoders",
     "Example": "serupa.recommending",
-    "Recommendation": "serupa.catalog",
-    "SearchResult": "serupa.catalog",
+    "Recommendation": "serupa.results",
+    "SearchResult": "serupa.results",
     "load_encoder": "serupa.encoders",
 }
 

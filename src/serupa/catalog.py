@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 import serupa
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import CatalogError, FilterError, ItemNotFoundError
-from serupa.items import Attribute, Hit, Item
+from serupa.items import Hit, Item
 from serupa.places import FORMAT, Place, Settings, checked_metrics, place_of
+from serupa.points import OWN_FIELDS, Layout, dimensions_of, item_of, kind_of, payload_of
+from serupa.results import By, Recommendation, SearchResult
 from serupa.sources import read_source
 from serupa.store.base import (
     FieldKind,
@@ -33,95 +35,15 @@ from serupa.store.base import (
     grouped,
     similarity_of,
 )
+from serupa.switching import Copying
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
     from serupa.indexing import AddReport, Progress
-    from serupa.recommending import Example, Group, Known
+    from serupa.recommending import Example, Known
     from serupa.store.address import ServerAddress
     from serupa.whitening import Whitening
-
-By = Literal["item", "product"]
-
-_LABEL_LENGTH = 100  # a text that is longer is prose: shown, not counted
-_OWN_FIELDS: dict[str, FieldKind] = {"id": "words", "product_id": "text", "content": "text"}
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult(Sequence[Hit]):
-    """The hits of one search, nearest first, and how they were found.
-
-    Parameters
-    ----------
-    hits : tuple of Hit
-        Nearest first.
-    metric : {"cosine", "euclidean", "manhattan"}
-        The metric of the distances.
-    encoder : str
-        The encoder's name.
-    timing_ms : dict of str to float
-        Milliseconds of decode, encode and search; a search from a stored item has only the last.
-    """
-
-    hits: tuple[Hit, ...]
-    metric: Metric
-    encoder: str
-    timing_ms: Mapping[str, float] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.hits)
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
-    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
-        return self.hits[index]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the search as JSON-ready values."""
-        return {
-            "metric": self.metric,
-            "encoder": self.encoder,
-            "timing_ms": {name: round(ms, 2) for name, ms in self.timing_ms.items()},
-            "hits": [
-                {
-                    "rank": hit.rank,
-                    "id": hit.item.id,
-                    "product_id": hit.item.product_id,
-                    "image": hit.item.image,
-                    "distance": hit.distance,
-                    "similarity": hit.similarity,
-                    "attributes": dict(hit.item.attributes),
-                }
-                for hit in self.hits
-            ],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation(SearchResult):
-    """What somebody may like, best first.
-
-    Parameters
-    ----------
-    because : tuple of int or None
-        For each hit the nearest like, by its place in what was passed in; its distance is the hit's.
-    groups : tuple of Group
-        The likes that belong together, the weightiest group first.
-    """
-
-    because: tuple[int | None, ...] = ()
-    groups: tuple[Group, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the recommendation as JSON-ready values."""
-        found = SearchResult.to_dict(self)
-        for hit, like in zip(found["hits"], self.because, strict=True):
-            hit["because"] = like
-        groups = [{"likes": list(group.likes), "weight": group.weight} for group in self.groups]
-        return found | {"groups": groups}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +181,7 @@ class Catalog:
         try:
             if whitening is not None:
                 settings["tuning"] = dict(settings["tuning"]) | place.save_tuning(1, whitening)
-            settings = place.create(settings, _dimensions(settings))
+            settings = place.create(settings, dimensions_of(settings))
             return cls(place, settings)
         except BaseException:
             place.release()
@@ -350,7 +272,7 @@ class Catalog:
     @property
     def vector_names(self) -> tuple[str, ...]:
         """The named vectors of each point: the metrics and, of a tuned catalogue, ``raw``."""
-        return tuple(_dimensions(self._settings))
+        return tuple(dimensions_of(self._settings))
 
     @property
     def card(self) -> Card:
@@ -413,13 +335,13 @@ class Catalog:
     def put(self, points: Sequence[Point], payloads: Sequence[Mapping[str, Any]] = ()) -> None:
         """Write points that were made elsewhere, and payloads of points that are there."""
         for payload in (*(point.payload for point in points), *payloads):
-            self._note_fields(_item(payload))
+            self._note_fields(item_of(payload))
         self._store.upsert(points)
         self._store.replace_payloads(payloads)
 
     def index_fields(self) -> None:
         """Make filters and counts on every field fast."""
-        for name, kind in (_OWN_FIELDS | self.fields).items():
+        for name, kind in (OWN_FIELDS | self.fields).items():
             self._store.index_field(name, kind)
 
     @property
@@ -455,13 +377,14 @@ class Catalog:
 
         self._store.index_field("product_id", "text")
         self._store.index_field("content", "text")
+        layout = self.layout
         indexer = Indexer(
             self.encoder,
             self._store,
-            make_point=self._point,
-            make_payload=_payload,
-            embedding_of=self._embedding,
-            vectors=self._embedding_names,
+            make_point=layout.point,
+            make_payload=payload_of,
+            embedding_of=layout.embedding,
+            vectors=(layout.embedding_name,),
             note=self._note_fields,
         )
         report = indexer.run(read_source(source), progress)
@@ -709,7 +632,7 @@ class Catalog:
         """
         stored = self._store.get([item_id])
         self._refuse_missing([item_id], stored)
-        return _item(stored[item_id].payload)
+        return item_of(stored[item_id].payload)
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Return those of the ids that the catalogue does not have."""
@@ -719,7 +642,7 @@ class Catalog:
     def items(self, where: Where = None) -> Iterator[Item]:
         """Yield every item that a filter lets through, in a stable order of the store's own."""
         for batch in self._store.scroll(self._filter(where)):
-            yield from (_item(point.payload) for point in batch)
+            yield from (item_of(point.payload) for point in batch)
 
     def embeddings(self, ids: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Return ids and raw embeddings ``(n, d)``, of these items (in this order) or of all.
@@ -729,7 +652,8 @@ class Catalog:
         ItemNotFoundError
             If an id is not in the catalogue.
         """
-        names = self._embedding_names
+        layout = self.layout
+        names = (layout.embedding_name,)
         if ids is None:
             batches: Iterable[list[Point]] = self._store.scroll(vectors=names)
         else:
@@ -738,7 +662,7 @@ class Catalog:
         rows: list[NDArray[np.float32]] = []
         for batch in batches:
             found += [point.id for point in batch]
-            rows.append(np.stack([self._embedding(point) for point in batch]))
+            rows.append(np.stack([layout.embedding(point) for point in batch]))
         return found, np.concatenate(rows) if rows else np.empty((0, self.card.dimension), np.float32)
 
     def as_searched(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -792,8 +716,9 @@ class Catalog:
                     **self._place.save_tuning(number, whitening),
                 }
             made = store = self._open_store(settings, new=True)
-            self._copy_points(made, whitening, progress or (lambda *_: None))
-            self._place.switch(settings, lambda: self._catch_up(made, whitening))
+            copying = Copying(self._store, made, self.layout, Layout(self.metrics, whitening))
+            copying.copy(self.fields, progress or (lambda *_: None))
+            self._place.switch(settings, copying.catch_up)
         except BaseException as error:
             if store is not None:
                 store.close()
@@ -817,43 +742,6 @@ class Catalog:
         ]
         self._store.replace_payloads(moved)
         return len(moved)
-
-    def _copy_points(
-        self, store: Store, whitening: Whitening | None, progress: Callable[[str, int, int], None]
-    ) -> None:
-        """Fill a new store with what this catalogue holds."""
-        own: dict[str, FieldKind] = {"product_id": "text", "content": "text"}
-        for name, kind in (own | self.fields).items():
-            store.index_field(name, kind)
-        done, total = 0, self.count()
-        for batch in self._store.scroll(vectors=self._embedding_names):
-            progress("writing vectors", done, total)
-            done += len(batch)
-            self._copy_batch(batch, store, whitening)
-        progress("building the index", done, total)
-        store.optimize()
-
-    def _copy_batch(self, batch: Sequence[Point], store: Store, whitening: Whitening | None) -> None:
-        embeddings = np.stack([self._embedding(point) for point in batch])
-        vectors = self._vectors(embeddings, whitening)
-        store.upsert(
-            [
-                Point(point.id, {name: rows[i] for name, rows in vectors.items()}, point.payload)
-                for i, point in enumerate(batch)
-            ]
-        )
-
-    def _catch_up(self, store: Store, whitening: Whitening | None) -> None:
-        """Repeat on a copy what was done to the points after they were copied."""
-        for batch in self._store.scroll():
-            copied = store.get([point.id for point in batch])
-            late = [p.id for p in batch if p.id not in copied or copied[p.id].payload != p.payload]
-            if late:
-                points = self._store.get(late, vectors=self._embedding_names)
-                self._copy_batch(list(points.values()), store, whitening)
-        for batch in store.scroll():
-            ids = [point.id for point in batch]
-            store.delete([i for i in ids if i not in self._store.get(ids)])
 
     def rank(
         self,
@@ -904,7 +792,7 @@ class Catalog:
         FilterError
             If no item has such a field, or it holds prose.
         """
-        kind = (_OWN_FIELDS | self.fields).get(name)
+        kind = (OWN_FIELDS | self.fields).get(name)
         if kind is None or kind == "words":
             counted = [n for n, k in self.fields.items() if k != "words"]
             raise FilterError(f"{name!r} cannot be counted; {', '.join(counted) or 'no field'} can")
@@ -934,7 +822,7 @@ class Catalog:
         }
 
     def _open_store(self, settings: Mapping[str, Any], *, new: bool = False) -> Store:
-        return self._place.open_store(dict(settings), _dimensions(settings), new=new)
+        return self._place.open_store(dict(settings), dimensions_of(settings), new=new)
 
     def _refuse_other(
         self, encoder: str | None, resize: Resize | None, weights: str | os.PathLike[str] | None
@@ -961,7 +849,7 @@ class Catalog:
         fields = self._settings["fields"]
         new = {}
         for name, value in item.attributes.items():
-            kind, known = _kind(value), fields.get(name)
+            kind, known = kind_of(value), fields.get(name)
             if {kind, known} == {"number", "text"}:
                 kind = "text"  # what holds both is text
             if known not in (kind, "words"):
@@ -970,34 +858,10 @@ class Catalog:
             fields.update(new)
             self._place.note_fields(self._settings, new)
 
-    def _point(self, item: Item, content: str, embedding: Vector) -> Point:
-        norm = float(np.linalg.norm(embedding))
-        vectors = self._vectors(embedding[None], self.whitening)
-        return Point(
-            item.id, {name: rows[0] for name, rows in vectors.items()}, _payload(item, content, norm)
-        )
-
-    def _vectors(
-        self, embeddings: NDArray[np.float32], whitening: Whitening | None
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return what is stored of raw embeddings ``(n, d)``, by name."""
-        if whitening is None:
-            return dict.fromkeys(self.metrics, embeddings)
-        return dict.fromkeys(self.metrics, whitening.apply(embeddings)) | {"raw": embeddings}
-
     @property
-    def _embedding_names(self) -> tuple[str, ...]:
-        """The named vector that raw embeddings are worked out from."""
-        if self._settings.get("tuning") is not None:
-            return ("raw",)
-        kept = [m for m in self.metrics if m != "cosine"]
-        return (kept[0] if kept else "cosine",)
-
-    def _embedding(self, point: Point) -> Vector:
-        """Return the raw embedding of a stored point: cosine vectors are kept at length 1."""
-        (name,) = self._embedding_names
-        vector = point.vectors[name]
-        return np.float32(point.payload["norm"]) * vector if name == "cosine" else vector
+    def layout(self) -> Layout:
+        """How embeddings become the vectors of points, for what writes points of its own."""
+        return Layout(self.metrics, self.whitening)
 
     def _checked(self, embedding: Vector) -> Vector:
         if embedding.shape != (self.card.dimension,):
@@ -1029,7 +893,7 @@ class Catalog:
 
     def _filter(self, where: Where) -> Filter:
         conditions = as_filter(where)
-        known = _OWN_FIELDS | self.fields
+        known = OWN_FIELDS | self.fields
         for condition in conditions:
             if condition.field not in known:
                 raise FilterError(f"no item has a field {condition.field!r}; there are {', '.join(known)}")
@@ -1057,7 +921,7 @@ class Catalog:
         self, neighbors: Sequence[Neighbor], wanted: _Wanted, timing_ms: Mapping[str, float]
     ) -> SearchResult:
         hits = tuple(
-            Hit(rank, _item(n.payload), n.distance, similarity_of(n.distance, wanted.metric))
+            Hit(rank, item_of(n.payload), n.distance, similarity_of(n.distance, wanted.metric))
             for rank, n in enumerate(neighbors, wanted.offset + 1)
         )
         return SearchResult(hits, wanted.metric, self.card.name, timing_ms)
@@ -1070,42 +934,6 @@ def _first_of_each_product(neighbors: Iterable[Neighbor]) -> list[Neighbor]:
         product = neighbor.payload["product_id"]
         first.setdefault((product is None, neighbor.id if product is None else product), neighbor)
     return list(first.values())
-
-
-def _payload(item: Item, content: str, norm: float) -> dict[str, Any]:
-    """Return what is stored with an item; truth values as text, since the engine has no other filter."""
-    truths = sorted(name for name, value in item.attributes.items() if isinstance(value, bool))
-    attributes = {n: str(v).lower() if n in truths else v for n, v in item.attributes.items()}
-    payload = {
-        "id": item.id,
-        "product_id": item.product_id,
-        "image": item.image,
-        "content": content,
-        "norm": norm,
-        "attributes": attributes,
-    }
-    return payload | {"truths": truths} if truths else payload
-
-
-def _item(payload: Mapping[str, Any]) -> Item:
-    attributes: dict[str, Attribute] = dict(payload["attributes"])
-    for name in payload.get("truths", ()):
-        attributes[name] = attributes[name] == "true"
-    return Item(payload["id"], payload["image"], payload["product_id"], attributes)
-
-
-def _kind(value: Attribute) -> FieldKind:
-    if isinstance(value, str):
-        return "text" if len(value) <= _LABEL_LENGTH else "words"
-    return "text" if isinstance(value, bool | list) else "number"
-
-
-def _dimensions(settings: Mapping[str, Any]) -> dict[str, int]:
-    """Return the named vectors of a catalogue's points, with their dimensions."""
-    raw, tuning = Card.from_dict(settings["encoder"]).dimension, settings.get("tuning")
-    if tuning is None:
-        return dict.fromkeys(settings["metrics"], raw)
-    return dict.fromkeys(settings["metrics"], tuning["dimension"]) | {"raw": raw}
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:

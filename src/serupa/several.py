@@ -19,8 +19,9 @@ from serupa.errors import CatalogError
 from serupa.store.base import Where
 
 if TYPE_CHECKING:
-    from serupa.catalog import By, Catalog, SearchResult
+    from serupa.catalog import Catalog
     from serupa.images import Photo
+    from serupa.results import By, SearchResult
 
 
 def search_several(

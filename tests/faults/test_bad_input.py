@@ -219,7 +219,7 @@ def test_zero_vectors_are_as_far_as_can_be(root: Path) -> None:
         zeros = np.zeros(catalog.card.dimension, np.float32)
         hits = catalog.search_embedding(zeros, 24).hits
         assert {hit.distance for hit in hits} == {1.0}
-        catalog._store.upsert([catalog._point(Item("zero", str(shop.photo(root, 0))), "none", zeros)])
+        catalog._store.upsert([catalog.layout.point(Item("zero", str(shop.photo(root, 0))), "none", zeros)])
         found = {hit.item.id: hit.distance for hit in catalog.similar("i000", 30)}
         assert found["zero"] == 1.0
         np.testing.assert_array_equal(catalog.embeddings(["zero"])[1][0], zeros)

@@ -16,6 +16,7 @@ from serupa.places import server as place
 from serupa.places.server import publish
 from serupa.store.address import parse_address
 from serupa.store.base import METRICS
+from serupa.switching import Copying
 from serupa.whitening import fit_whitening
 from tests.qdrant_server import Server, running
 
@@ -140,14 +141,14 @@ def test_what_is_written_during_a_switch_comes_along(
     """Items added and removed between the copy and the switch."""
     learned = whitening(catalog)
     writer = Catalog.open(address)
-    copy = Catalog._copy_points
+    copy = Copying.copy
 
-    def copy_then_write(self: Catalog, *args: object, **more: object) -> None:
+    def copy_then_write(self: Copying, *args: object, **more: object) -> None:
         copy(self, *args, **more)  # type: ignore[arg-type]
         writer.add([Item("late", items[3].image, "P9", {"fit": "slim"})])
         writer.remove(["item-07"])
 
-    monkeypatch.setattr(Catalog, "_copy_points", copy_then_write)
+    monkeypatch.setattr(Copying, "copy", copy_then_write)
     catalog.use_whitening(learned)
     ids = {item.id for item in catalog.items()}
     assert "late" in ids and "item-07" not in ids and len(ids) == 24
@@ -163,12 +164,12 @@ def test_a_write_into_a_frozen_catalogue_is_refused(
     writer = Catalog.open(address)
     caught: list[str] = []
 
-    def write(self: Catalog, *_: object) -> None:
+    def write(self: Copying, *_: object) -> None:
         with pytest.raises(CatalogError) as told:
             writer.remove(["item-07"])
         caught.append(str(told.value))
 
-    monkeypatch.setattr(Catalog, "_catch_up", write)
+    monkeypatch.setattr(Copying, "catch_up", write)
     catalog.use_whitening(whitening(catalog))
     assert "run the same command again" in caught[0]
     writer.close()
@@ -195,7 +196,7 @@ def test_a_switch_that_fails_leaves_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Catalog, "_copy_points", fail)
+        patch.setattr(Copying, "copy", fail)
         catalog.use_whitening(whitening(catalog))
     assert collections(server, name) == [f"{name}.1"]
     catalog.use_whitening(whitening(catalog))

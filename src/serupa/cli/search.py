@@ -11,8 +11,8 @@ from serupa.cli import options
 from serupa.cli.printing import as_json, hits, message
 
 if TYPE_CHECKING:
-    from serupa.catalog import SearchResult
     from serupa.images import Crop
+    from serupa.results import SearchResult
 
 
 def search(

@@ -14,7 +14,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from serupa.catalog import Recommendation
+from serupa.results import Recommendation
 from serupa.store.base import as_filter
 from serupa.styling.colors import NAMES, Color
 from serupa.styling.outfits import Candidate, Outfit, Stylist

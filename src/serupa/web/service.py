@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from fastapi import Request
 
-from serupa.catalog import By, Catalog, SearchResult
+from serupa.catalog import Catalog
 from serupa.encoders.cache import cache_dir
 from serupa.errors import CatalogError, EncoderError, SerupaError
 from serupa.images import Crop
+from serupa.results import By, SearchResult
 from serupa.store.base import as_filter
 from serupa.styling.advisor import Advisor
 from serupa.styling.shopfront import Shopfront
