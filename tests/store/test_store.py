@@ -266,6 +266,35 @@ def test_approximate_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     store.close()
 
 
+def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points are dealt into parts with a graph each; all are found, changed and removed alike."""
+    monkeypatch.setattr("serupa.store.edge.EXACT_BELOW", 500)
+    monkeypatch.setattr("serupa.store.edge._PART", 1000)
+    monkeypatch.setattr("serupa.store.edge._FLUSH_EVERY", 200)
+    rng = np.random.default_rng(3)
+    data = rng.normal(size=(3400, DIMENSION)).astype(np.float32)
+    points = [Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)]
+    store = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    for start in range(0, 3400, 200):
+        store.upsert(points[start : start + 200])
+    assert store.indexed() == 3000  # without being asked
+    store.optimize()
+    assert store._shard.info().segments_count >= 4
+    store.close()
+    store = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    assert store.count() == 3400
+    own = store.search(data[::100], "cosine", 2)
+    assert [found[0].id for found in own] == [f"{n}" for n in range(0, 3400, 100)]
+    exact = store.search(data[:60], "cosine", 10, exact=True)
+    quick = store.search(data[:60], "cosine", 10)
+    shared = [len({n.id for n in a} & {n.id for n in b}) for a, b in zip(exact, quick, strict=True)]
+    assert sum(shared) / 600 > 0.95
+    store.upsert([Point("5", {"cosine": data[6]}, {"id": "5"})])
+    store.delete(["6"])
+    assert store.count() == 3399 and store.search(data[6:7], "cosine", 1)[0][0].id == "5"
+    store.close()
+
+
 def examples(likes: np.ndarray, dislikes: np.ndarray | None = None) -> Examples:
     return Examples(likes, np.empty((0, DIMENSION), np.float32) if dislikes is None else dislikes)
 
@@ -362,4 +391,4 @@ def test_search_width_grows_with_the_catalogue() -> None:
     widths = [search_width(size) for size in (0, 20_000, 70_000, 200_000, 1_000_000)]
     assert widths == sorted(widths)
     assert widths[0] == 128
-    assert widths[-1] == 550
+    assert widths[-1] == search_width(500_000) == 424  # of each part
