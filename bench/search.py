@@ -211,7 +211,7 @@ def targets_of(size: int, engine: Engine) -> list[list[str]]:
         "resident MB": engine.once["resident_mb"],
         "build s": engine.once["build_s"],
     }
-    recall = judged(statistics.median(engine.rounds["batch recall"]), RECALL, at_least=True)
+    recall = judged(statistics.median(engine.rounds["batch recall"]), RECALL, at_least=True, digits=4)
     limits = [[name, judged(found[name], limit, at_least=False)] for name, limit in TARGETS[size].items()]
     return [["recall@10", recall], *limits]
 
