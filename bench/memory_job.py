@@ -31,7 +31,7 @@ def main() -> None:
 
     thread = threading.Thread(target=tell)
     card = Card.from_dict(load_card(DEFAULT).to_dict() | {"input_size": int(sys.argv[3])})
-    with Catalog.create(sys.argv[2], card) as catalog:  # type: ignore[arg-type]
+    with Catalog.create(sys.argv[2], card) as catalog:
         thread.start()
         catalog.add(sys.argv[1], progress=lambda report: state.update(seen=report.seen))
         done.set()

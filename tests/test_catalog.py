@@ -24,6 +24,7 @@ from serupa import (
     ItemNotFoundError,
     load_encoder,
 )
+from serupa.encoders import load_card
 from serupa.store.base import METRICS
 from tests.conftest import draw_photo
 
@@ -260,6 +261,18 @@ def test_create_refuses_what_is_occupied(tmp_path: Path, photos: Path, items: li
     with pytest.raises(EncoderError):
         Catalog.create(tmp_path / "d", encoder="nothing")
     assert not (tmp_path / "d").exists()
+
+
+def test_made_with_a_card_of_ones_own(tmp_path: Path, items: list[Item]) -> None:
+    """A card need not be in a file; the catalogue keeps it."""
+    card = replace(load_card("efficientnet-lite0"), name="small", input_size=96)
+    with Catalog.create(tmp_path / "c", card) as catalog:
+        assert catalog.add(items[:2]).added == 2
+    with Catalog.create(tmp_path / "c", card, exist_ok=True) as catalog:
+        assert catalog.card == card
+        assert catalog.search(items[0].image, 1)[0].item.id == items[0].id
+    with pytest.raises(CatalogError, match="its encoder is small; for efficientnet-lite0 use another"):
+        Catalog.create(tmp_path / "c", "efficientnet-lite0", exist_ok=True)
 
 
 def test_encoders_are_not_mixed(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class Catalog:
     def create(
         cls,
         path: str | os.PathLike[str],
-        encoder: str | None = None,
+        encoder: str | Card | None = None,
         *,
         metrics: Sequence[str] = ("cosine",),
         resize: Resize | None = None,
@@ -98,8 +98,8 @@ class Catalog:
         ----------
         path : path
             The catalogue's directory, or its address on a server: ``qdrant://host:6333/name``.
-        encoder : str, optional
-            An encoder's name or the path of a card; ``efficientnet-lite0`` unless given.
+        encoder : str or Card, optional
+            An encoder's name, the path of a card, or a card; ``efficientnet-lite0`` unless given.
         metrics : sequence of {"cosine", "euclidean", "manhattan"}
             The metrics that it can be searched by; the first is the default.
         resize : {"squash", "crop", "pad"}, optional
@@ -825,14 +825,16 @@ class Catalog:
         return self._place.open_store(dict(settings), dimensions_of(settings), new=new)
 
     def _refuse_other(
-        self, encoder: str | None, resize: Resize | None, weights: str | os.PathLike[str] | None
+        self, encoder: str | Card | None, resize: Resize | None, weights: str | os.PathLike[str] | None
     ) -> None:
         """Refuse what would mix embeddings of two encoders."""
         card = self.card
-        if encoder is not None and load_card(encoder).name != card.name:
-            raise CatalogError(
-                f"{self.path}: its encoder is {card.name}; for {encoder} use another directory"
-            )
+        if encoder is not None:
+            wanted = encoder if isinstance(encoder, Card) else load_card(encoder)
+            if wanted.name != card.name:
+                raise CatalogError(
+                    f"{self.path}: its encoder is {card.name}; for {wanted.name} use another directory"
+                )
         if resize is not None and resize != card.resize:
             raise CatalogError(
                 f"{self.path}: its photos are resized by {card.resize}, not {resize}; use another directory"

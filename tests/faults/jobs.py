@@ -9,15 +9,16 @@ from typing import Any
 
 from serupa import Catalog, CatalogError
 from serupa import backup as backups
+from serupa.transfer import copy_catalog
 from tests.faults import shop
 
 Tell = Callable[[Any], None]
 States = dict[str, tuple[int, int]]
 
 
-def look(root: str, tell: Tell) -> None:
+def look(root: str, tell: Tell, name: str = "catalog") -> None:
     """Tell what the catalogue holds, every item checked."""
-    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+    with Catalog.open(Path(root) / name) as catalog:
         tell({"holds": shop.held(Path(root), catalog), "tuned": catalog.tuning is not None})
 
 
@@ -125,6 +126,12 @@ def back_up(root: str, tell: Tell) -> None:
 def bring_back(root: str, tell: Tell) -> None:
     backups.restore(Path(root) / "shop.backup", shop.catalog_of(Path(root)))
     tell({"done": True})
+
+
+def copy_over(root: str, tell: Tell) -> None:
+    with Catalog.open(shop.catalog_of(Path(root))) as catalog:
+        report = copy_catalog(catalog, Path(root) / "copied")
+    tell({"copied": report.copied, "items": report.items})
 
 
 def verify(root: str, tell: Tell) -> None:

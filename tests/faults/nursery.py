@@ -30,7 +30,8 @@ import serupa.backup
 import serupa.encoders.encoder
 import serupa.indexing
 import serupa.sources.datasets
-import serupa.sources.tables  # noqa: F401
+import serupa.sources.tables
+import serupa.transfer  # noqa: F401
 from serupa import SerupaError
 from tests.faults import jobs, steps
 

@@ -182,6 +182,20 @@ def test_killed_at_every_step_of_backup_and_restore(nursery: Nursery, root: Path
         assert nursery.run("look", root=root)[0]["holds"] == stock
 
 
+def test_killed_at_every_step_of_copying(nursery: Nursery, root: Path, stock: States) -> None:
+    """The catalogue stays what it was; the same command then goes on, and the copy is proved to be whole."""
+    copied = root / "copied"
+    steps = [e["step"] for e in nursery.run("copy_over", root=root, count_steps=True) if "step" in e]
+    assert len(steps) > 8
+    for number in _some(range(len(steps))):
+        shutil.rmtree(copied)
+        nursery.run("copy_over", root=root, kill_step=number, expect=-9)
+        assert nursery.run("look", root=root)[0]["holds"] == stock
+        (report,) = nursery.run("copy_over", root=root)
+        assert report["items"] == len(stock)
+        assert nursery.run("look", root=root, name="copied")[0]["holds"] == stock
+
+
 def _some(numbers: range) -> list[int]:
     """Return a dozen of the steps, or with SERUPA_KILLS above 200 all of them."""
     if KILLS > 200 or len(numbers) <= 12:

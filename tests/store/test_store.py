@@ -391,4 +391,4 @@ def test_search_width_grows_with_the_catalogue() -> None:
     widths = [search_width(size) for size in (0, 20_000, 70_000, 200_000, 1_000_000)]
     assert widths == sorted(widths)
     assert widths[0] == 128
-    assert widths[-1] == search_width(500_000) == 424  # of each part
+    assert widths[-1] == search_width(500_000) == 495  # of each part
