@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_what_binds() -> None:
     assert size(Demand(10**6, searches_per_s=100_000)).bound_by == "searches"
     assert size(Demand(10**6, replicas=1)).nodes == 1
     assert size(Demand(10**6, replicas=5)).bound_by == "replicas"
+
+
+def test_a_search_costs_the_root_of_a_shard() -> None:
+    """10 million in one shard: as 3.2 of a million each would."""
+    busy = 10_000 * FIGURES["search_ms"].value / 1e3 * 10**0.5
+    nodes = busy / FIGURES["utilization"].value / FIGURES["node_cpus"].value
+    one = size(Demand(10**7, searches_per_s=10_000))
+    assert (one.shards, one.bound_by, one.nodes) == (1, "searches", math.ceil(nodes))
+    assert size(Demand(10**7, dimension=128, searches_per_s=10_000)).nodes < one.nodes / 2
 
 
 @pytest.mark.parametrize("wrong", [{"photos": 0}, {"replicas": 0}, {"searches_per_s": 0.0}])

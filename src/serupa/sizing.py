@@ -60,10 +60,22 @@ FIGURES = {
     "node_cpus": Figure(16, "processors", "assumed", "a common size beside 64 GB"),
     "node_hour": Figure(0.80, "$ an hour", "assumed", "16 processors, 64 GB and NVMe; put in your own price"),
     "search_ms": Figure(
-        1,
-        "ms of a processor",
+        4.5,
+        "ms of a processor, in a shard of a million x 1,280",
         "measured",
-        "embedded, 400,000 x 1,280: p50 0.8 to 0.9; a shard is taken to be alike",
+        "bench/search.py: embedded, 1,280 values, recall 0.989; a shard is taken to be alike",
+    ),
+    "search_growth": Figure(
+        0.5,
+        "power of a shard's points",
+        "measured",
+        "bench/search.py: 0.44 from 70,000 to a million; beyond a million assumed",
+    ),
+    "search_fixed": Figure(
+        0.34,
+        "share of it, whatever the dimension",
+        "measured",
+        "bench/tuning.py: p50 1.9 ms with 1,280 values, 0.7 with 64; in between a line",
     ),
     "shard_points": Figure(10e6, "points a shard", "assumed", "small enough to move between nodes"),
     "utilization": Figure(0.5, "share", "assumed", "above it, waiting grows faster than load"),
@@ -219,7 +231,10 @@ def _disk_gb(demand: Demand) -> float:
 
 def _busy_cpus(demand: Demand, shards: int) -> float:
     """Processors that searches keep busy: each search looks into one replica of every shard."""
-    return demand.searches_per_s * shards * _of("search_ms") / 1e3
+    millions = demand.photos / shards / 1e6
+    of_dimension = _of("search_fixed") + (1 - _of("search_fixed")) * demand.dimension / 1_280
+    a_shard_ms = _of("search_ms") * of_dimension * millions ** _of("search_growth")
+    return demand.searches_per_s * shards * a_shard_ms / 1e3
 
 
 def _encode_hours(photos: int) -> tuple[float, float, float]:
