@@ -61,6 +61,13 @@ MUTATIONS = (
         "faults/test_kills.py::test_killed_at_every_step_of_backup_and_restore",
     ),
     _(
+        "a copy that was cut short is gone on with by the same command",
+        "transfer.py",
+        "    if not known:\n        return Catalog.create_like",
+        "    if known is not None:\n        return Catalog.create_like",
+        "faults/test_kills.py::test_killed_at_every_step_of_copying",
+    ),
+    _(
         "damaged and missing files are named",
         "store/seal.py",
         "        if self._whole:\n            self._compare(self._file, everything)\n",
