@@ -233,7 +233,7 @@ def _busy_cpus(demand: Demand, shards: int) -> float:
     """Processors that searches keep busy: each search looks into one replica of every shard."""
     millions = demand.photos / shards / 1e6
     of_dimension = _of("search_fixed") + (1 - _of("search_fixed")) * demand.dimension / 1_280
-    a_shard_ms = _of("search_ms") * of_dimension * millions ** _of("search_growth")
+    a_shard_ms = _of("search_ms") * of_dimension * math.pow(millions, _of("search_growth"))
     return demand.searches_per_s * shards * a_shard_ms / 1e3
 
 
