@@ -716,7 +716,8 @@ class Catalog:
                     **self._place.save_tuning(number, whitening),
                 }
             made = store = self._open_store(settings, new=True)
-            copying = Copying(self._store, made, self.layout, Layout(self.metrics, whitening))
+            after = Layout(self.metrics, whitening is not None, lambda: whitening)
+            copying = Copying(self._store, made, self.layout, after)
             copying.copy(self.fields, progress or (lambda *_: None))
             self._place.switch(settings, copying.catch_up)
         except BaseException as error:
@@ -863,7 +864,7 @@ class Catalog:
     @property
     def layout(self) -> Layout:
         """How embeddings become the vectors of points, for what writes points of its own."""
-        return Layout(self.metrics, self.whitening)
+        return Layout(self.metrics, self.tuning is not None, lambda: self.whitening)
 
     def _checked(self, embedding: Vector) -> Vector:
         if embedding.shape != (self.card.dimension,):

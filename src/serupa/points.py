@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,23 +30,27 @@ class Layout:
     ----------
     metrics : tuple of {"cosine", "euclidean", "manhattan"}
         One searched vector each.
-    whitening : Whitening or None
-        What searched vectors went through; raw embeddings are then kept as ``raw``.
+    tuned : bool
+        Whether searched vectors went through a whitening; raw embeddings are then kept as ``raw``.
+    whitening : callable
+        Gives the whitening where one is needed: raw embeddings can be had without it.
     """
 
     metrics: tuple[Metric, ...]
-    whitening: Whitening | None
+    tuned: bool
+    whitening: Callable[[], Whitening | None]
 
     def vectors(self, embeddings: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Return what is stored of raw embeddings ``(n, d)``, by name."""
-        if self.whitening is None:
+        whitening = self.whitening() if self.tuned else None
+        if whitening is None:
             return dict.fromkeys(self.metrics, embeddings)
-        return dict.fromkeys(self.metrics, self.whitening.apply(embeddings)) | {"raw": embeddings}
+        return dict.fromkeys(self.metrics, whitening.apply(embeddings)) | {"raw": embeddings}
 
     @property
     def embedding_name(self) -> str:
         """The named vector that raw embeddings are worked out from."""
-        if self.whitening is not None:
+        if self.tuned:
             return "raw"
         return next((metric for metric in self.metrics if metric != "cosine"), "cosine")
 

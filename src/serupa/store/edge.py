@@ -139,16 +139,14 @@ class EdgeStore:
         )
 
     def _indexed_vector(self, size: int, distance: Any) -> Any:
-        """Full precision on disk, read for the candidates alone; in memory half a byte a value, once indexed.
+        """Full precision on disk, read for the candidates alone; a byte a value in memory once indexed.
 
-        Half a byte goes with a rotation, under which sums of absolute differences change: a whole one there.
+        The engine's rotated 4 bits are half of that and as good, but are used before there is an index,
+        too: small catalogues would no longer be exact (docs/performance.md).
         """
         q = self._engine
-        if distance == q.Distance.Manhattan:
-            small: Any = q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
-        else:
-            small = q.TurboQuantQuantizationConfig(bits=q.TurboQuantBitSize.Bits4, memory=q.Memory.Pinned)
-        return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=small)
+        bytes_in_memory = q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
+        return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=bytes_in_memory)
 
     def _kept_vector(self, size: int) -> Any:
         q = self._engine

@@ -41,7 +41,7 @@ def huge_pages() -> Iterator[None]:
 def _mappings() -> list[tuple[int, int]]:
     """Return the bounds of the process's large anonymous mappings."""
     try:
-        lines = _MAPS.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = _MAPS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # no Linux
         return []
     matches = (_ANONYMOUS.fullmatch(line.rstrip()) for line in lines)
@@ -62,7 +62,7 @@ def _filled() -> set[tuple[int, int]]:
     """Return the mappings that are in use nearly whole: where there are gaps, huge pages would fill them."""
     found: set[tuple[int, int]] = set()
     bounds = (0, 0)
-    for line in _SMAPS.read_text(encoding="ascii", errors="replace").splitlines():
+    for line in _SMAPS.read_text(encoding="utf-8", errors="replace").splitlines():
         if match := _BOUNDS.match(line):
             bounds = int(match[1], 16), int(match[2], 16)
         elif line.startswith("Rss:") and 1024 * int(line.split()[1]) >= 0.9 * (bounds[1] - bounds[0]):
