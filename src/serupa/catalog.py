@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import serupa
+from serupa import switching
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import CatalogError, FilterError, ItemNotFoundError
 from serupa.items import Hit, Item
@@ -35,7 +36,6 @@ from serupa.store.base import (
     grouped,
     similarity_of,
 )
-from serupa.switching import Copying
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder
@@ -677,7 +677,7 @@ class Catalog:
         whitening: Whitening | None,
         notes: Mapping[str, Any] | None = None,
         *,
-        progress: Callable[[str, int, int], None] | None = None,
+        progress: switching.Progress | None = None,
     ) -> None:
         """Search through a whitening from now on, or without one.
 
@@ -717,7 +717,7 @@ class Catalog:
                 }
             made = store = self._open_store(settings, new=True)
             after = Layout(self.metrics, whitening is not None, lambda: whitening)
-            copying = Copying(self._store, made, self.layout, after)
+            copying = switching.Copying(self._store, made, self.layout, after)
             copying.copy(self.fields, progress or (lambda *_: None))
             self._place.switch(settings, copying.catch_up)
         except BaseException as error:

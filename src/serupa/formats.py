@@ -18,6 +18,7 @@ from serupa.encoders import Card
 from serupa.errors import CatalogError, SerupaError
 from serupa.generations import FIRST_POINTS, is_points, is_tuning
 from serupa.store.base import METRICS
+from serupa.store.files import sync_directory
 
 FORMAT = 2
 """Version of catalog.json; raised when an older Serupa could not read a newer catalogue."""
@@ -120,7 +121,7 @@ def write_json(file: Path, value: Any) -> None:
     try:
         _write(unfinished, json.dumps(value, indent=2, ensure_ascii=False).encode())
         unfinished.replace(file)
-        _sync(file.parent)  # what the new one no longer names is removed next: not before this one is there
+        sync_directory(file.parent)  # what it no longer names is removed next: not before it is there
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
@@ -132,16 +133,6 @@ def _write(file: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _sync(directory: Path) -> None:
-    """Put the directory's names on the disk; where the system cannot, it is left to it."""
-    with contextlib.suppress(OSError):
-        opened = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _upgraded(settings: Settings) -> Settings:

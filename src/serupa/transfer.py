@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,7 @@ from serupa.catalog import Catalog
 from serupa.errors import CatalogError
 from serupa.places import place_of
 from serupa.store.base import Point, grouped
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and of how much."""
+from serupa.switching import Progress
 
 _BATCH = 256
 _ROUNDING = 1e-5

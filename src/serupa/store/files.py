@@ -1,7 +1,11 @@
-"""The engine's files: mostly holes, so they are read block by block, and blocks of zeros are left out."""
+"""Files and directories on the disk.
+
+The engine's files are mostly holes, so they are read block by block, and blocks of zeros are left out.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -58,3 +62,13 @@ def fingerprint(path: Path) -> str:
             digest.update(offset.to_bytes(8, "little"))
             digest.update(block)
     return digest.hexdigest()
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring a change of a directory to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

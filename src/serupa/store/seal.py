@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serupa.errors import CatalogError
-from serupa.store.files import fingerprint
+from serupa.store.files import fingerprint, sync_directory
 
 NAME = "seal.json"
 
@@ -85,7 +85,7 @@ class Seal:
         """Take the seal off while the engine opens the files."""
         if self._whole:
             self._file.replace(self._aside)
-            _sync(self._directory)
+            sync_directory(self._directory)
 
     def put_back(self) -> None:
         """Put the seal back, unless opening has changed what it says."""
@@ -103,7 +103,7 @@ class Seal:
         """Take the seal off, down to the disk. To be called before the first change."""
         if self._whole:
             self._file.unlink(missing_ok=True)
-            _sync(self._directory)
+            sync_directory(self._directory)
             self._whole = False
 
     def write(self) -> None:
@@ -146,13 +146,3 @@ def _data_bytes(path: Path) -> int:
     """Return the size of what is in a file, without its holes where the system can tell them."""
     state = path.stat()
     return min(state.st_size, getattr(state, "st_blocks", state.st_size) * 512)
-
-
-def _sync(directory: Path) -> None:
-    """Bring a change of a directory to the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
