@@ -58,7 +58,7 @@ class Nursery:
         self._process.wait(20)
 
 
-_LIMITS = ("kill_s", "kill_from_event", "kill_step", "count_steps", "file_limit", "user")
+_LIMITS = ("kill_s", "kill_from_event", "kill_step", "count_steps", "file_limit", "user", "exact_below")
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ The nursery itself opens nothing, so its children start with no thread and no lo
 
 It reads one JSON request a line: ``{"job": name, "args": {...}}`` and, optionally, ``kill_s`` (SIGKILL after
 so many seconds; counted from the n-th event with ``kill_from_event``), ``kill_step`` (SIGKILL at the n-th
-step, see `steps`), ``file_limit`` (bytes, RLIMIT_FSIZE) and ``user`` (a user id to become). It answers one
-line: how the child ended, and what it told.
+step, see `steps`), ``file_limit`` (bytes, RLIMIT_FSIZE), ``user`` (a user id to become) and ``exact_below``
+(items from which there is a graph). It answers one line: how the child ended, and what it told.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import serupa.sources.datasets
 import serupa.sources.tables
 import serupa.transfer  # noqa: F401
 from serupa import SerupaError
+from serupa.store import edge
 from tests.faults import jobs, steps
 
 _LONGEST_S = 60.0
@@ -54,6 +55,7 @@ def child(request: dict[str, Any], told: int) -> None:
             os.setgroups([])
             os.setgid(request["user"])
             os.setuid(request["user"])
+        edge.EXACT_BELOW = request.get("exact_below", edge.EXACT_BELOW)
         if "kill_step" in request or request.get("count_steps"):
             steps.install(request.get("kill_step"), tell)
         getattr(jobs, request["job"])(tell=tell, **request["args"])

@@ -16,7 +16,7 @@ import pytest
 from serupa import Catalog, CatalogError, StoreError
 from serupa.backup import check
 from serupa.encoders.cache import cache_dir
-from serupa.store import fence
+from serupa.store import edge, fence
 from tests.faults import shop
 from tests.faults.conftest import Nursery, copy_tree
 
@@ -244,13 +244,15 @@ def test_a_photo_that_cannot_be_read_fails_alone(nursery: Nursery, root: Path, t
 # Full disks
 
 
-@pytest.fixture
-def small_disk(drawn: Path, tmp_path: Path) -> Iterator[Path]:
-    """A disk of 48 MB with a shop without a catalogue on it; needs the right to mount one."""
+@pytest.fixture(params=[48])
+def small_disk(drawn: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of some MB with a shop without a catalogue on it; needs the right to mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={request.param}m", "tmpfs", disk],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip("needs the right to mount a small disk; the next tests do without")
@@ -266,15 +268,41 @@ def test_full_disk(nursery: Nursery, small_disk: Path) -> None:
     assert "its disk is full" in events[-1]["refused"]
     acknowledged = sum("done" in event for event in events) * 40
     assert acknowledged > 1000
-    filler = small_disk.parent / "filler"
-    with filler.open("wb") as stream:
-        while shutil.disk_usage(small_disk).free > 1_000_000:
-            stream.write(bytes(500_000))
+    filler = leave(small_disk, 1_000_000)
     (told,) = nursery.run("count", root=small_disk)
     assert "its disk is full (1 MB free" in told["refused"]
     filler.unlink()
     (told,) = nursery.run("count", root=small_disk)
     assert acknowledged <= told["items"] <= acknowledged + 40  # a part of what was refused may be there
+
+
+@pytest.mark.parametrize("small_disk", [480], indirect=True)
+def test_full_disk_under_a_graph(nursery: Nursery, small_disk: Path) -> None:
+    """On a disk in memory, what the engine maps for small vectors is filled at once, on opening too."""
+    reserve = edge._CHUNK_BYTES * len(shop.METRICS)
+    nursery.run("fill", root=small_disk, count=600, exact_below=400)
+    leave(small_disk, fence.WRITING_BYTES + 2 * reserve + 2_000_000)
+    events = nursery.run("add_until_full", root=small_disk, exact_below=400)
+    assert "its disk is full" in events[-1]["refused"]
+    acknowledged = 600 + sum("done" in event for event in events) * 40
+    holes_kept = copy_tree(small_disk, small_disk.parent / "copy")
+    shutil.rmtree(small_disk)
+    leave(holes_kept, fence.OPENING_BYTES + reserve + 1_000_000)
+    (told,) = nursery.run("count", root=holes_kept, exact_below=400)
+    assert acknowledged <= told["items"] <= acknowledged + 40
+    leave(holes_kept, 1_000_000)
+    (told,) = nursery.run("count", root=holes_kept, exact_below=400)
+    assert "its disk is full (1 MB free" in told["refused"]
+
+
+def leave(folder: Path, free: int) -> Path:
+    """Fill the disk that a folder is on until so many bytes are left; return the file that does."""
+    filler = folder.parent / "filler"
+    filler.unlink(missing_ok=True)
+    with filler.open("wb", buffering=0) as stream:
+        while shutil.disk_usage(folder).free > free:
+            stream.write(bytes(500_000))
+    return filler
 
 
 def test_nearly_full_disk_is_met_before_it_is_hit(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

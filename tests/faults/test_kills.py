@@ -61,18 +61,22 @@ class Known:
         self.held, self.tuned, self._under_way = dict(found), told["tuned"], None
 
 
-def test_killed_at_random(nursery: Nursery, new: Path) -> None:
+@pytest.mark.parametrize(
+    ("exact_below", "kills"), [(20_000, KILLS), (60, KILLS // 2)], ids=["scanned", "graph"]
+)
+def test_killed_at_random(nursery: Nursery, new: Path, exact_below: int, kills: int) -> None:
     """One catalogue, killed over and over while items are added, replaced, removed, and it is tuned."""
     rng = random.Random(SEED)  # noqa: S311
     known = Known({}, tuned=False)
     working = 0
-    for number in range(KILLS):
+    for number in range(kills):
         opening = number % 8 == 7  # some while it is opened, which is where it is repaired
         answer = nursery.ask(
             {
                 "job": "work",
                 "args": {"root": str(new), "seed": SEED + 1000 * number},
                 "kill_s": rng.uniform(0.0, 0.05),
+                "exact_below": exact_below,
                 "kill_from_event": 0 if opening else rng.choice((1, 2, 2, 3, 4, 5)),
             }
         )
@@ -85,9 +89,9 @@ def test_killed_at_random(nursery: Nursery, new: Path) -> None:
             working += len(events) > 1
     (told,) = nursery.run("look", root=new)
     known.compare(told)
-    print(f"{KILLS} kills, {working} while it worked, {known.acknowledged} changes acknowledged")
-    assert working > KILLS / 2
-    assert known.acknowledged > KILLS / 4
+    print(f"{kills} kills, {working} while it worked, {known.acknowledged} changes acknowledged")
+    assert working > kills / 2
+    assert known.acknowledged > kills / 4
 
 
 def downgrade(root: Path) -> None:
@@ -110,9 +114,15 @@ def tuned(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "prepare"),
-    [("add_some", nothing), ("remove_some", nothing), ("tune", tuned), ("open_only", downgrade)],
-    ids=["add", "remove", "tune", "upgrade"],
+    ("job", "prepare", "exact_below"),
+    [
+        ("add_some", nothing, 20_000),
+        ("add_some", nothing, 60),
+        ("remove_some", nothing, 20_000),
+        ("tune", tuned, 20_000),
+        ("open_only", downgrade, 20_000),
+    ],
+    ids=["add", "first-graph", "remove", "tune", "upgrade"],
 )
 def test_killed_at_every_step(
     nursery: Nursery,
@@ -121,24 +131,28 @@ def test_killed_at_every_step(
     stock: States,
     job: str,
     prepare: Callable[[Path], None],
+    exact_below: int,
 ) -> None:
     """Killed before and after each step; then it is whole, and the same command brings it to its end."""
     prepare(root)
     before = copy_tree(root, memory / "before")
     try:
-        steps = [e["step"] for e in nursery.run(job, root=root, count_steps=True) if "step" in e]
+        events = nursery.run(job, root=root, count_steps=True, exact_below=exact_below)
+        steps = [e["step"] for e in events if "step" in e]
         assert len(steps) > 8
         (after,) = nursery.run("look", root=root)
         for number in _some(range(len(steps))):
             shutil.rmtree(root)
             copy_tree(before, root)
-            events = nursery.run(job, root=root, kill_step=number, expect=-9)
+            events = nursery.run(job, root=root, kill_step=number, expect=-9, exact_below=exact_below)
             known = Known(stock, tuned=False)
             known.hear(events)
             (told,) = nursery.run("look", root=root)
             known.compare(told)
             if number % 3 == 0:
-                nursery.run(job, root=root, expect=None)  # what was removed already may be refused
+                nursery.run(
+                    job, root=root, expect=None, exact_below=exact_below
+                )  # what was removed already may be refused
                 (told,) = nursery.run("look", root=root)
                 if job != "remove_some":
                     assert told == after

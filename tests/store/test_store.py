@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +294,74 @@ def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store.upsert([Point("5", {"cosine": data[6]}, {"id": "5"})])
     store.delete(["6"])
     assert store.count() == 3399 and store.search(data[6:7], "cosine", 1)[0][0].id == "5"
+    store.close()
+
+
+def small_vector_files(store: EdgeStore) -> list[Path]:
+    return sorted(store._directory.rglob("quantized*"))
+
+
+def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below that there are none, and every search is exact; searches go on while the shard is exchanged."""
+    monkeypatch.setattr("serupa.store.edge.EXACT_BELOW", 1000)
+    rng = np.random.default_rng(5)
+    data = rng.normal(size=(2400, 64)).astype(np.float32)
+    points = [Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)]
+    store = EdgeStore(tmp_path / "points", {"cosine": 64})
+    store.upsert(points[:900])
+    store.optimize()
+    assert not small_vector_files(store)
+    asked = rng.normal(size=(40, 64)).astype(np.float32)
+    assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
+
+    store.upsert(points[900:2000])
+    answers, done = [], threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            answers.append(store.search(data[:1], "cosine", 1)[0][0].id)
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        store.optimize()
+        done.set()
+        for one in asking:
+            one.result()
+    assert set(answers) == {"0"}
+    assert store.indexed() == 2000 and small_vector_files(store)
+    store.close()
+
+    store = EdgeStore(tmp_path / "points", {"cosine": 64})
+    store.upsert(points[2000:])
+    assert store.indexed() == 2000  # the others are searched by their small vectors, then compared in full
+    own = store.search(data[1900:2100], "cosine", 1)
+    assert [found[0].id for found in own] == [f"{n}" for n in range(1900, 2100)]
+    exact = store.search(asked, "cosine", 10, exact=True)
+    truth = (
+        1 - asked / np.linalg.norm(asked, axis=1)[:, None] @ (data / np.linalg.norm(data, axis=1)[:, None]).T
+    )
+    assert [[n.id for n in found] for found in exact] == [
+        [f"{n}" for n in row] for row in np.argsort(truth, axis=1)[:, :10]
+    ]
+    store.delete([f"{n}" for n in range(900, 2400)])
+    store.close()
+
+    store = EdgeStore(tmp_path / "points", {"cosine": 64})  # small again: exact again
+    assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
+    store.close()
+
+
+def test_where_there_is_no_room_for_a_graph_all_is_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serupa.store.edge.EXACT_BELOW", 100)
+    monkeypatch.setattr("serupa.store.edge._CHUNK_BYTES", 2**60)
+    data = np.random.default_rng(5).normal(size=(300, 64)).astype(np.float32)
+    store = EdgeStore(tmp_path / "points", {"cosine": 64})
+    store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
+    store.optimize()
+    assert not small_vector_files(store)
+    assert [found[0].id for found in store.search(data, "cosine", 1)] == [f"{n}" for n in range(300)]
     store.close()
 
 

@@ -49,6 +49,9 @@ _SCAN_BELOW_KB = 10_000
 _PART = 500_000
 
 _IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
+_CHUNK_BYTES = 34 * 2**20
+"""What the engine maps at once for small vectors of new points; a disk in memory has to have all of it."""
+
 _FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long reopening replays
 
 
@@ -87,19 +90,33 @@ class EdgeStore:
 
         self._engine = qdrant_edge
         self._directory = directory
-        self._unflushed = 0
-        if not os.path.lexists(directory):
-            self._create(directory, dimensions)
-        # the settings are those of this version, whichever made the files: an old store speeds up too
-        with huge_pages():
-            self._shard: Any = Fence(
-                directory, lambda: qdrant_edge.EdgeShard.load(str(directory), self._config(dimensions))
-            )
-        self._indexes = set(self._shard.info().payload_schema)
+        self._dimensions = dict(dimensions)
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
-        self._width = search_width(self._shard.info().points_count)
+        self._unflushed = 0
+        self._small_vectors = _keeps_small_vectors(directory)
+        if not os.path.lexists(directory):
+            self._create(directory)
+        with huge_pages():
+            reserve = self._reserve if self._small_vectors else 0
+            self._shard: Any = Fence(directory, lambda: self._load(self._small_vectors), reserve)
+        self._indexes = set(self._shard.info().payload_schema)
+        self._adapt()
 
-    def _create(self, directory: Path, dimensions: Mapping[str, int]) -> None:
+    def _load(self, small_vectors: bool) -> Any:
+        """Open the shard. The settings are those of this version, whichever made the files."""
+        return self._engine.EdgeShard.load(str(self._directory), self._config(small_vectors))
+
+    @property
+    def _reserve(self) -> int:
+        """Bytes that small vectors may take of the disk at once."""
+        return _CHUNK_BYTES * self._searched
+
+    def _adapt(self) -> None:
+        """Search as suits the number of points."""
+        points = self._shard.info().points_count
+        self._scanned, self._width = points < EXACT_BELOW, search_width(points)
+
+    def _create(self, directory: Path) -> None:
         """Make the shard beside its place, then move it there: a crash leaves no half of one."""
         unfinished = directory.with_name(directory.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -108,14 +125,14 @@ class EdgeStore:
             require_room(unfinished, WRITING_BYTES)
             guarded(
                 directory,
-                lambda: self._engine.EdgeShard.create(str(unfinished), self._config(dimensions)).close(),
+                lambda: self._engine.EdgeShard.create(str(unfinished), self._config(False)).close(),
             )
             unfinished.rename(directory)
         except OSError as error:
             raise CatalogError(f"{directory}: cannot be made: {error.strerror or error}") from error
 
-    def _config(self, dimensions: Mapping[str, int]) -> Any:
-        q = self._engine
+    def _config(self, small_vectors: bool) -> Any:
+        q, dimensions = self._engine, self._dimensions
         distances = {
             "cosine": q.Distance.Cosine,
             "euclidean": q.Distance.Euclid,
@@ -125,7 +142,7 @@ class EdgeStore:
             vectors={
                 name: self._kept_vector(size)
                 if name == "raw"
-                else self._indexed_vector(size, distances[name])
+                else self._indexed_vector(size, distances[name], small_vectors)
                 for name, size in dimensions.items()
             },
             hnsw_config=q.HnswIndexConfig(
@@ -138,15 +155,17 @@ class EdgeStore:
             ),
         )
 
-    def _indexed_vector(self, size: int, distance: Any) -> Any:
-        """Full precision on disk, read for the candidates alone; a byte a value in memory once indexed.
-
-        The engine's rotated 4 bits are half of that and as good, but are used before there is an index,
-        too: small catalogues would no longer be exact (docs/performance.md).
-        """
+    def _indexed_vector(self, size: int, distance: Any, small_vectors: bool) -> Any:
+        """Full precision on disk; once there is a graph, half a byte a value in memory, to walk it."""
         q = self._engine
-        bytes_in_memory = q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
-        return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=bytes_in_memory)
+        small = self._small_vector(distance) if small_vectors else None
+        return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=small)
+
+    def _small_vector(self, distance: Any) -> Any:
+        q = self._engine
+        if distance == q.Distance.Manhattan:  # half a byte goes with a rotation, which changes this distance
+            return q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
+        return q.TurboQuantQuantizationConfig(bits=q.TurboQuantBitSize.Bits4, memory=q.Memory.Pinned)
 
     def _kept_vector(self, size: int) -> Any:
         q = self._engine
@@ -301,6 +320,7 @@ class EdgeStore:
 
     def _params(self, limit: int, *, exact: bool = False) -> Any:
         q = self._engine
+        exact = exact or self._scanned
         return q.SearchParams(
             exact=exact,
             hnsw_ef=max(self._width, 2 * limit),
@@ -358,9 +378,12 @@ class EdgeStore:
     def optimize(self) -> None:
         self._shard.flush()
         with huge_pages():
+            # not before there is a graph: the engine makes them of new points, too, and would search those
+            if not self._small_vectors and self._shard.info().points_count >= EXACT_BELOW:
+                self._small_vectors = self._shard.exchange(lambda: self._load(True), self._reserve)
             self._shard.optimize()
         self._unflushed = 0
-        self._width = search_width(self._shard.info().points_count)
+        self._adapt()
 
     def indexed(self) -> int:
         # the engine counts every vector of an indexed part, with those that are never searched
@@ -396,6 +419,13 @@ class EdgeStore:
         if isinstance(value, str):
             return q.FieldCondition(payload_key(field), match=q.MatchValue(value))
         return q.FieldCondition(payload_key(field), range=q.RangeFloat(gte=float(value), lte=float(value)))
+
+
+def _keeps_small_vectors(directory: Path) -> bool:
+    """Whether the engine was last told to keep vectors in memory in fewer bits."""
+    with contextlib.suppress(OSError):  # the engine says what is wrong with its files
+        return b"quantization_config" in (directory / "edge_config.json").read_bytes()
+    return False
 
 
 def _kilobytes(points: int, dimensions: Mapping[str, int]) -> int:

@@ -7,10 +7,11 @@ error but a signal (SIGBUS) that ends the process at once, also on opening. And 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any, TypeVar
 
 from serupa.errors import StoreError
@@ -34,6 +35,8 @@ class Fence:
         The engine's directory.
     load : callable
         Opens the shard.
+    reserve : int
+        Bytes to be free on opening beyond what it needs anyway; twice that on writing.
 
     Raises
     ------
@@ -43,12 +46,14 @@ class Fence:
         If the engine fails.
     """
 
-    def __init__(self, directory: Path, load: Callable[[], Any]) -> None:
+    def __init__(self, directory: Path, load: Callable[[], Any], reserve: int = 0) -> None:
         self._directory = directory
+        self._reserve = reserve
         self._seal = Seal(directory)
         self._lock = Lock()
+        self._calls = _Calls()
         self._seal.check()
-        require_room(directory, OPENING_BYTES)
+        require_room(directory, OPENING_BYTES + reserve)
         self._seal.lay_aside()
         try:
             self._shard = guarded(directory, load)
@@ -57,33 +62,77 @@ class Fence:
 
     def update(self, operation: Any) -> None:
         """Change the store; refused, and nothing changed, where the disk is nearly full."""
-        require_room(self._directory, WRITING_BYTES)
+        require_room(self._directory, WRITING_BYTES + 2 * self._reserve)
         self._break_seal()
-        guarded(self._directory, lambda: self._shard.update(operation))
+        self._call("update", operation)
 
     def optimize(self) -> None:
         """Bring the index up to date, unless there is no room for it: searches are right without, too."""
-        used = sum(f.stat().st_blocks * 512 for f in self._directory.rglob("*") if f.is_file())
-        if shutil.disk_usage(self._directory).free >= WRITING_BYTES + 2 * used:
+        if self._room_for_index(self._reserve):
             self._break_seal()
-            guarded(self._directory, self._shard.optimize)
+            self._call("optimize")
+
+    def exchange(self, load: Callable[[], Any], reserve: int) -> bool:
+        """Open the shard anew with other settings, unless there is no room; calls wait for that.
+
+        Returns
+        -------
+        bool
+            Whether there was room.
+        """
+        if not self._room_for_index(reserve):
+            return False
+        self._break_seal()
+        with self._calls.none():
+            guarded(self._directory, self._shard.close)
+            self._shard = guarded(self._directory, load)
+        self._reserve = reserve
+        return True
+
+    def _room_for_index(self, reserve: int) -> bool:
+        used = sum(f.stat().st_blocks * 512 for f in self._directory.rglob("*") if f.is_file())
+        return shutil.disk_usage(self._directory).free >= WRITING_BYTES + 2 * (reserve + used)
 
     def close(self) -> None:
         """Close the shard and seal its files."""
         guarded(self._directory, self._shard.close)
         self._seal.write()
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._shard, name)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *args: self._call(name, *args)
 
-        def call(*args: Any) -> Any:
-            return guarded(self._directory, lambda: method(*args))
-
-        return call
+    def _call(self, name: str, *args: Any) -> Any:
+        with self._calls.one():
+            return guarded(self._directory, lambda: getattr(self._shard, name)(*args))
 
     def _break_seal(self) -> None:
         with self._lock:
             self._seal.break_()
+
+
+class _Calls:
+    """Calls under way: many at once, or none for as long as the shard is exchanged."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._under_way = 0
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        with self._changed:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def none(self) -> Iterator[None]:
+        with self._changed:  # held all the while, so no call can begin
+            self._changed.wait_for(lambda: not self._under_way)
+            yield
 
 
 def require_room(directory: Path, needed: int) -> None:
