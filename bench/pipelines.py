@@ -74,7 +74,9 @@ def fastembed_parallel(setup: dict[str, Any]) -> dict[str, float]:
 def decode(setup: dict[str, Any]) -> dict[str, float]:
     """Reading and decoding alone, as Serupa does it, on all processors."""
     from serupa import load_encoder
+    from serupa.memory import keep_freed_memory
 
+    keep_freed_memory()
     encoder = load_encoder(setup["encoder"], weights=setup["weights"])
     with ThreadPoolExecutor(_processors()) as pool:
         started = time.perf_counter()

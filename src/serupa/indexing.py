@@ -18,6 +18,7 @@ from serupa.encoders.session import available_cpus
 from serupa.errors import CatalogError, ImageError
 from serupa.images import read_bytes
 from serupa.items import Item
+from serupa.memory import keep_freed_memory
 from serupa.store.base import Condition, Point, Store, Vector
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class Indexer:
             What was added, updated, left, and failed.
         """
         report, started, before = self.report, time.perf_counter(), self._store.count()
+        keep_freed_memory()
         threads = available_cpus()
         pending: deque[Future[_Read]] = deque()
         told = 0.0

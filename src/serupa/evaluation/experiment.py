@@ -15,6 +15,7 @@ from serupa.encoders.session import available_cpus
 from serupa.errors import CatalogError, ImageError
 from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate
 from serupa.evaluation.ranking import Neighbors
+from serupa.memory import keep_freed_memory
 from serupa.places import place_of
 from serupa.store.base import grouped
 
@@ -220,6 +221,7 @@ def _embedded(
     catalog: Catalog, items: list[Item], label: str, progress: Progress | None
 ) -> tuple[EmbeddedItems, tuple[str, ...]]:
     """Encode a query set; return also the photos that cannot be used, which stop no other."""
+    keep_freed_memory()
     encoder = catalog.encoder
     usable: list[Item] = []
     unreadable: list[str] = []

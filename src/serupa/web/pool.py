@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import queue
 import threading
 import time
@@ -21,8 +20,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serupa.encoders.session import available_cpus
 from serupa.errors import SerupaError
 from serupa.images import Crop
+from serupa.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder
@@ -79,13 +80,14 @@ class EncodingPool:
     """
 
     def __init__(self, encoder: Encoder, *, places: int, batch: int, metrics: Metrics) -> None:
+        keep_freed_memory()
         self._encoder = encoder
         self._places = places
         self._batch = batch
         self._metrics = metrics
         self._taken = 0
         self._photo_s = 0.01  # seconds a photo took lately: what Retry-After is reckoned from
-        self._decoders = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "decode")
+        self._decoders = ThreadPoolExecutor(max(2, available_cpus()), "decode")
         self._ready: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
         self._thread.start()
