@@ -40,6 +40,28 @@ MUTATIONS = (
         "faults/test_kills.py::test_killed_at_random",
     ),
     _(
+        "searches go on while the first graph is made",
+        "store/fence.py",
+        "        with self._changed:  # held all the while, so no call can begin\n"
+        "            self._changed.wait_for(lambda: not self._under_way)\n            yield\n",
+        "        yield\n",
+        "store/test_store.py::test_small_vectors_come_with_the_first_graph",
+    ),
+    _(
+        "a catalogue that is small is exact, even if it was large",
+        "store/edge.py",
+        "        exact = exact or self._scanned\n",
+        "",
+        "store/test_store.py::test_small_vectors_come_with_the_first_graph",
+    ),
+    _(
+        "a full disk under a graph ends no process",
+        "store/fence.py",
+        "        require_room(directory, OPENING_BYTES + reserve)\n",
+        "        require_room(directory, OPENING_BYTES)\n",
+        "faults/test_damage.py::test_full_disk_under_a_graph",
+    ),
+    _(
         "tuning is switched to in one step",
         "catalog.py",
         "            copying.copy(self.fields, progress or (lambda *_: None))\n            self._place.switch(settings, copying.catch_up)\n",

@@ -304,6 +304,7 @@ def small_vector_files(store: EdgeStore) -> list[Path]:
 def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below that there are none, and every search is exact; searches go on while the shard is exchanged."""
     monkeypatch.setattr("serupa.store.edge.EXACT_BELOW", 1000)
+    monkeypatch.setattr("serupa.store.edge._SCAN_BELOW_KB", 10)  # else the engine scans so little by itself
     rng = np.random.default_rng(5)
     data = rng.normal(size=(2400, 64)).astype(np.float32)
     points = [Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)]
@@ -346,6 +347,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     store.delete([f"{n}" for n in range(900, 2400)])
     store.close()
 
+    monkeypatch.setattr("serupa.store.edge._NARROWEST", 8)  # the graph alone would miss some
     store = EdgeStore(tmp_path / "points", {"cosine": 64})  # small again: exact again
     assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
     store.close()
