@@ -26,13 +26,27 @@ _CHUNK = 10_000
 
 def chunks(count: int) -> Iterator[NDArray[np.float32]]:
     """Yield ``count`` vectors of length 1, (n, 1280) at a time."""
+    yield from map(_of_length_1, raw_chunks(count))
+
+
+def raw_chunks(count: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the same vectors with their lengths, which vary by 7 % of their mean."""
     for start in range(0, count, _CHUNK):
         yield _draw(min(_CHUNK, count - start), start, 1)
 
 
 def queries(count: int) -> NDArray[np.float32]:
-    """Return further photos of products that are among the first ``count`` vectors."""
+    """Return further photos of products that are among the first ``count`` vectors, of length 1."""
+    return _of_length_1(raw_queries(count))
+
+
+def raw_queries(count: int) -> NDArray[np.float32]:
+    """Return the same photos with their lengths."""
     return _draw(min(_CHUNK, count), 0, 2)[:QUERIES]
+
+
+def _of_length_1(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
 def _draw(count: int, start: int, photo_seed: int) -> NDArray[np.float32]:
@@ -47,8 +61,7 @@ def _draw(count: int, start: int, photo_seed: int) -> NDArray[np.float32]:
     latent = centers[photo.integers(0, products, count)]
     latent += np.float32(0.6) * photo.standard_normal((count, _LATENT), np.float32)
     values = latent @ projection + np.float32(0.2) * photo.standard_normal((count, DIMENSION), np.float32)
-    np.maximum(values, 0, out=values)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    return np.maximum(values, 0, out=values)
 
 
 def write(folder: Path, count: int) -> None:
