@@ -3,8 +3,8 @@
     python -m bench.lengths [--size 70000] [--metric euclidean] [--spread 0.1]
 
 Real embeddings have lengths that vary by 7 to 11 % of their mean, and those of bench/vectors.py by 7 %: these
-are asked unless ``--spread`` is given. With it, each vector gets a length of its own by chance (log-normal, of
-that standard deviation), which no embedding does: vectors that are much alike then lie far apart.
+are asked unless ``--spread`` is given. With it, each vector gets a length by chance (log-normal, of that
+standard deviation), which no embedding has: vectors that are much alike then lie far apart.
 """
 
 from __future__ import annotations
