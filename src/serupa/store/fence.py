@@ -116,10 +116,12 @@ class _Calls:
     def __init__(self) -> None:
         self._changed = Condition()
         self._under_way = 0
+        self._exchanging = False
 
     @contextlib.contextmanager
     def one(self) -> Iterator[None]:
         with self._changed:
+            self._changed.wait_for(lambda: not self._exchanging)
             self._under_way += 1
         try:
             yield
@@ -130,9 +132,14 @@ class _Calls:
 
     @contextlib.contextmanager
     def none(self) -> Iterator[None]:
-        with self._changed:  # held all the while, so no call can begin
-            self._changed.wait_for(lambda: not self._under_way)
-            yield
+        with self._changed:
+            self._exchanging = True  # or calls that keep coming would never leave a moment
+            try:
+                self._changed.wait_for(lambda: not self._under_way)
+                yield
+            finally:
+                self._exchanging = False
+                self._changed.notify_all()
 
 
 def require_room(directory: Path, needed: int) -> None:
