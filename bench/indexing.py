@@ -209,6 +209,9 @@ def add_jobs(bench: Bench, quantized: dict[str, Any], weights: str, *, everythin
     for name, (title, file) in encoders.items():
         bench.index(name, f"Serupa, {title}", name, file)
         bench.pipeline(f"{name} decode", f"decode alone, for {title}", "decode", name, file)
+        if everything:
+            plain = f"decode alone, for {title}, memory returned each time"
+            bench.pipeline(f"{name} decode, returning", plain, "decode-returning-memory", name, file)
         bench.pipeline(f"{name} encode", f"encode alone, {title}", "encode", name, file)
         if card := quantized.get(name, {}).get("card"):
             bench.index(f"{name}-int8", f"Serupa, {title}, int8", card)

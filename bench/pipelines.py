@@ -73,10 +73,16 @@ def fastembed_parallel(setup: dict[str, Any]) -> dict[str, float]:
 
 def decode(setup: dict[str, Any]) -> dict[str, float]:
     """Reading and decoding alone, as Serupa does it, on all processors."""
-    from serupa import load_encoder
     from serupa.memory import keep_freed_memory
 
     keep_freed_memory()
+    return decode_returning_memory(setup)
+
+
+def decode_returning_memory(setup: dict[str, Any]) -> dict[str, float]:
+    """`decode` with the C library as it is: what a photo frees goes back to the system."""
+    from serupa import load_encoder
+
     encoder = load_encoder(setup["encoder"], weights=setup["weights"])
     with ThreadPoolExecutor(_processors()) as pool:
         started = time.perf_counter()
@@ -109,6 +115,7 @@ PIPELINES = {
     "fastembed": fastembed,
     "fastembed-parallel": fastembed_parallel,
     "decode": decode,
+    "decode-returning-memory": decode_returning_memory,
     "encode": encode,
 }
 

@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     """Ask the C library not to return every piece of freed memory to the system at once.
 
     A photo of two megapixels takes some 15 MB while it is decoded. glibc returns them after each one, and
-    the system hands them out again page by page, zeroed: a third of the time of decoding
+    the system hands them out again page by page, zeroed: a quarter of the time of decoding
     (docs/performance.md). From here on each thread's heap keeps up to 64 MB. This holds for the whole
     process, so it is for what decodes one photo after the other, not for an import. Other C libraries are
     left alone.
