@@ -23,15 +23,15 @@ _LINKS, _BUILD_WIDTH = 16, 128  # of every HNSW alike
 
 
 class Serupa:
-    """`serupa.store.edge.EdgeStore` as a catalogue uses it; ``width`` 0 is what it does by itself."""
+    """The embedded store as a catalogue uses it; ``width`` 0 is what it does by itself."""
 
     def __init__(self, folder: Path, width: int = 0) -> None:
-        from serupa.store import edge
+        from serupa.storage.local import store as edge
 
         self._edge, self._path, self._store = edge, folder / "serupa", None
 
     def build(self, vectors: NDArray[np.float32]) -> None:
-        from serupa.store.base import Point
+        from serupa.storage.base import Point
 
         shutil.rmtree(self._path, ignore_errors=True)
         store = self._edge.EdgeStore(self._path, {"cosine": vectors.shape[1]})

@@ -70,8 +70,8 @@ def catalog(
     embeddings: NDArray[np.float32], labels: NDArray[np.int64], queries: int
 ) -> list[tuple[str, str, float]]:
     """Time the whole of `evaluate` on a store that holds the embeddings, as a catalogue's does."""
-    from serupa.store.base import Point
-    from serupa.store.edge import EdgeStore
+    from serupa.storage.base import Point
+    from serupa.storage.local.store import EdgeStore
 
     ids = [f"{row:05}" for row in range(len(labels))]
     gallery = EmbeddedItems(ids, labels.tolist(), embeddings)

@@ -1,4 +1,4 @@
-"""What links, build width, bits, parts and pages give: how the settings of `serupa.store.edge` were chosen.
+"""What links, build width, bits, parts and pages give: how the embedded store's settings were chosen.
 
     python -m bench.graph [--size 200000] [--bits 4] [--links 24] [--build-width 128] [--parts 1]
                           [--again 20] [--float16] [--small-pages] [--widths 128 256 384 512] [--scratch DIR]
@@ -25,7 +25,7 @@ import qdrant_edge as q
 from bench import vectors
 from bench.engines import resident_mb
 from bench.tables import markdown
-from serupa.store.pages import huge_pages
+from serupa.storage.local.pages import huge_pages
 
 _BATCH = 512
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from bench import vectors
 from bench.tables import markdown
-from serupa.store.base import METRICS, Metric, Point
-from serupa.store.edge import EdgeStore
+from serupa.storage.base import Point
+from serupa.storage.local.store import EdgeStore
+from serupa.vectors import METRICS, Metric
 
 _QUERIES = 200
 _BATCH = 500

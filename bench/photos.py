@@ -55,7 +55,7 @@ def product_of(path: str) -> str:
 
 
 def _enlarge(folder: Path) -> list[str]:
-    from serupa.sample import write_sample
+    from serupa_sample import write_sample
 
     write_sample(folder / "sample")
     small = sorted((folder / "sample" / "photos").glob("*.jpg"))

@@ -73,7 +73,7 @@ def fastembed_parallel(setup: dict[str, Any]) -> dict[str, float]:
 
 def decode(setup: dict[str, Any]) -> dict[str, float]:
     """Reading and decoding alone, as Serupa does it, on all processors."""
-    from serupa.memory import keep_freed_memory
+    from serupa.files.memory import keep_freed_memory
 
     keep_freed_memory()
     return decode_returning_memory(setup)

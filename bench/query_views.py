@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from serupa import Catalog, Crop
 from serupa.evaluation import measures
 from serupa.evaluation.comparison import Difference, paired_differences
-from serupa.whitening import fit_whitening, unit
+from serupa.learning.whitening import fit_whitening, unit
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -23,10 +23,12 @@ import numpy as np
 from PIL import Image
 
 from serupa import Catalog, Item, load_encoder
+from serupa.filters import as_filter
 from serupa.images import Crop
 from serupa.sources import read_source
-from serupa.store.base import METRICS, Point, Store, as_filter
-from serupa.store.edge import EdgeStore
+from serupa.storage.base import Point, Store
+from serupa.storage.local.store import EdgeStore
+from serupa.vectors import METRICS
 
 WANTED = 5_000
 ROUND = 2e-5  # distances nearer than this, relative, may come in either order: float32 sums
@@ -71,9 +73,9 @@ def real_embeddings(source: str, count: int) -> np.ndarray:
 
 def stores(source: str) -> dict[str, Any]:
     """Ask both stores the same of the same embeddings: every metric, filter and page."""
-    from serupa.store.address import parse_address
-    from serupa.store.connection import connect
-    from serupa.store.qdrant import QdrantStore, create_collection
+    from serupa.storage.qdrant.address import parse_address
+    from serupa.storage.qdrant.client import connect
+    from serupa.storage.qdrant.store import QdrantStore, create_collection
     from tests.qdrant_server import running
 
     rows = real_embeddings(source, WANTED)

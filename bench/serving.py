@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from serupa import Catalog
-from serupa.sample import write_sample
+from serupa_sample import write_sample
 
 K = 24  # what the page asks for
 CLIENTS = (1, 4, 16)

@@ -18,13 +18,13 @@ import numpy as np
 
 from serupa import Catalog, Example
 from serupa.evaluation.intervals import wilson_interval
-from serupa.sample import write_sample
-from serupa.styling.colors import basic_name, colors_of
+from serupa.garments.colors import basic_name, colors_of
+from serupa.garments.garments import gather, voters_of
+from serupa.garments.guessing import accuracies, measure_guesses
 from serupa.styling.compatibility import learn_compatibility
-from serupa.styling.garments import gather, voters_of
-from serupa.styling.guessing import accuracies, measure_guesses
 from serupa.styling.ownership import learn_ownership
 from serupa.styling.shopfront import garments_of, read_pairs
+from serupa_sample import write_sample
 
 TRIPLES = 300
 # What the clothing folders call what the shop sells; the shop's other words have no folder of their own.

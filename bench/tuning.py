@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from serupa import Catalog
 from serupa.evaluation import EmbeddedItems, evaluate
 from serupa.evaluation.comparison import Difference, compare, paired_differences
-from serupa.tuning import Tuning, codes_of, learn, tune
-from serupa.whitening import fit_whitening
+from serupa.learning.tuning import Tuning, codes_of, learn, tune
+from serupa.learning.whitening import fit_whitening
 
 Floats = NDArray[np.float32]
 SHOWN = ("map", "precision@1", "precision@5", "precision@10")

@@ -15,8 +15,8 @@ from serupa.cli import app
 from serupa.errors import CatalogError, EncoderError, ImageError, ItemNotFoundError
 from serupa.explain import color_map, contributions, draw, explain, measure
 from serupa.images import Crop
-from serupa.store.base import METRICS, Metric
-from serupa.whitening import fit_whitening
+from serupa.learning.whitening import fit_whitening
+from serupa.vectors import METRICS, Metric
 
 TOLERANCE = 1e-4
 

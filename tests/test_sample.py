@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from serupa.errors import SourceError
-from serupa.sample import CATEGORIES, VIEWS, write_sample
-from serupa.sample.assortment import go_together, plan
-from serupa.sample.fabrics import COLORS, GRAINS, PATTERNS, make_fabric
-from serupa.sample.styles import STYLES
+from serupa_sample import CATEGORIES, VIEWS, write_sample
+from serupa_sample.assortment import go_together, plan
+from serupa_sample.fabrics import COLORS, GRAINS, PATTERNS, make_fabric
+from serupa_sample.styles import STYLES
 
 PRODUCTS = 10
 

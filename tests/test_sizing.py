@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serupa.sizing import FIGURES, Demand, size, tables
+from tools.sizing import FIGURES, Demand, size, tables
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scale.md"
 
@@ -64,7 +64,7 @@ def test_nothing_is_no_demand(wrong: dict[str, float]) -> None:
 
 
 def test_the_document_has_these_tables() -> None:
-    """After a change: python -m serupa.sizing writes them."""
+    """After a change: python -m tools.sizing writes them."""
     document = DOCUMENT.read_text()
     for table in tables().split("\n\n"):
         assert table.strip() in document

@@ -27,25 +27,25 @@ from serupa.items import Hit, Item
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog as Catalog
+    from serupa.catalog.ingest import AddReport as AddReport
+    from serupa.catalog.results import Recommendation as Recommendation
+    from serupa.catalog.results import SearchResult as SearchResult
     from serupa.encoders import Encoder as Encoder
     from serupa.encoders import load_encoder as load_encoder
     from serupa.images import Crop as Crop
-    from serupa.indexing import AddReport as AddReport
-    from serupa.recommending import Example as Example
-    from serupa.results import Recommendation as Recommendation
-    from serupa.results import SearchResult as SearchResult
+    from serupa.recommend.engine import Example as Example
 
 __version__ = "0.1.0"
 
 # Imported when first used: numpy, Pillow and the engines take longer to load than `serupa --help`.
 _LATER = {
-    "AddReport": "serupa.indexing",
-    "Catalog": "serupa.catalog",
+    "AddReport": "serupa.catalog.ingest",
+    "Catalog": "serupa.catalog.catalog",
     "Crop": "serupa.images",
     "Encoder": "serupa.encoders",
-    "Example": "serupa.recommending",
-    "Recommendation": "serupa.results",
-    "SearchResult": "serupa.results",
+    "Example": "serupa.recommend.engine",
+    "Recommendation": "serupa.catalog.results",
+    "SearchResult": "serupa.catalog.results",
     "load_encoder": "serupa.encoders",
 }
 

@@ -1,7 +1,8 @@
 """Encoding on many machines: Ray Data hands out the photos, each worker does what one machine does alone.
 
 A worker is a process with a share of a machine's processors, or a GPU. It runs the indexing of one machine
-(`serupa.indexing`) on the items that it is given, so that there is one way of reading, decoding and encoding:
+(`serupa.catalog.ingest`) on the items that it is given, so that there is one way of reading, decoding and
+encoding:
 
 * into a catalogue on a server, it looks up what is there and writes what is new itself;
 * into a catalogue in a directory, which one process holds, it is told what is there, and what it encodes is
@@ -26,16 +27,17 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from serupa.catalog import Catalog
+from serupa.catalog.ingest import AddReport, Failure, Progress
 from serupa.errors import CatalogError, MissingExtraError
-from serupa.indexing import AddReport, Failure, Progress
+from serupa.filters import Filter
 from serupa.items import Item
-from serupa.places import Place, Settings
+from serupa.learning.whitening import Whitening
 from serupa.sources import Source, read_source
-from serupa.store.base import FieldKind, Filter, Point, Store, grouped
-from serupa.whitening import Whitening
+from serupa.storage.base import FieldKind, Point, Store, grouped
+from serupa.storage.opening import Place, Settings
 
 if TYPE_CHECKING:
-    from serupa.store.address import ServerAddress
+    from serupa.storage.qdrant.address import ServerAddress
 
 WAVE = 50_000
 """Items that are handed out at a time: bounds what the process that reads the list holds of it."""

@@ -1,55 +1,145 @@
-"""The errors that Serupa raises: each message says what is wrong and what to do about it."""
+"""The errors that Serupa raises on purpose, by cause.
+
+::
+
+    SerupaError
+    ├── UsageError           the call itself is wrong: an option, a filter, a metric that is not there
+    ├── InvalidInputError    what was given cannot be used: a photo, a table, a card
+    ├── NotFoundError        no such item, file or catalogue
+    ├── ConflictError        something else is there, or somebody else is at work
+    ├── DamagedError         stored files are not what was written
+    └── UnavailableError     it cannot be done now or here: no answer, no room, no weights
+        └── MissingExtraError   an optional dependency is not installed
+"""
+
+from __future__ import annotations
 
 
 class SerupaError(Exception):
     """Base of every error that Serupa raises on purpose.
 
-    The command line prints its message as one line and exits with 1; the REST API answers with a 4xx.
+    The command line prints it as one line and exits with its `exit_status`; the REST API answers with its
+    `http_status`.
+
+    Parameters
+    ----------
+    subject : object
+        What it is about: a path, an address, an item's id, the name of an option.
+    problem : str
+        What is wrong with it.
+    hint : str
+        What to do about it.
     """
 
+    exit_status = 1
+    http_status = 500
 
-class ImageError(SerupaError):
-    """A photo that cannot be used: not an image, truncated, empty, or over a limit."""
+    def __init__(self, subject: object, problem: str = "", hint: str = "") -> None:
+        self.subject = subject
+        self.problem = problem
+        self.hint = hint
+        super().__init__(subject, problem, hint)
+
+    def __str__(self) -> str:
+        """Return the error as one line: ``subject: problem; hint``."""
+        text = f"{self.subject}: {self.problem}" if self.problem else str(self.subject)
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class UsageError(SerupaError):
+    """The call itself is wrong: an option, a filter, a metric that the catalogue does not have."""
+
+    exit_status = 2
+    http_status = 422
+
+
+class InvalidInputError(SerupaError):
+    """What was given cannot be used: a photo, a table, a card, a checkpoint."""
+
+    exit_status = 1
+    http_status = 422
+
+
+class NotFoundError(SerupaError):
+    """There is no such item, file or catalogue."""
+
+    exit_status = 3
+    http_status = 404
+
+
+class ConflictError(SerupaError):
+    """Something else is there already, or another process is at work on it."""
+
+    exit_status = 4
+    http_status = 409
+
+
+class DamagedError(SerupaError):
+    """Stored files are not what was written."""
+
+    exit_status = 5
+    http_status = 500
+
+
+class UnavailableError(SerupaError):
+    """It cannot be done now or here: a server does not answer, a disk is full, weights cannot be had."""
+
+    exit_status = 6
+    http_status = 503
+
+
+class MissingExtraError(UnavailableError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(feature, "needs an extra", f"pip install 'serupa[{extra}]'")
+        self.extra = extra
+
+
+# The errors by room, until each room raises by cause.
+
+
+class ImageError(InvalidInputError):
+    """A photo that cannot be used."""
 
 
 class WeightsError(SerupaError):
     """An encoder's weights are missing, damaged, or not what its card says."""
 
 
-class EncoderError(SerupaError):
+class EncoderError(InvalidInputError):
     """An encoder is unknown, its card is wrong, or it cannot run on this machine."""
 
 
-class SourceError(SerupaError):
+class SourceError(InvalidInputError):
     """A folder or table to index is missing or is not what it should be."""
 
 
 class CatalogError(SerupaError):
     """A catalogue is missing, held by another process, or does not fit what is asked of it."""
 
+    http_status = 422
 
-class ItemNotFoundError(CatalogError):
+
+class ItemNotFoundError(CatalogError, NotFoundError):
     """No item of the catalogue has the id that was asked for."""
 
+    http_status = 404
 
-class StoreError(CatalogError):
-    """The engine under a catalogue failed: its files are damaged, its disk is full, or it broke off."""
+
+class StoreError(CatalogError, UnavailableError):
+    """The engine under a catalogue failed."""
+
+    http_status = 503
 
 
 class StoreUnavailableError(StoreError):
-    """A server that keeps a catalogue does not answer: try again, or look after it."""
+    """A server that keeps a catalogue does not answer."""
 
 
-class FilterError(SerupaError):
+class FilterError(UsageError):
     """A filter (``where``) cannot be understood."""
 
 
-class TasteError(SerupaError):
+class TasteError(UsageError):
     """Likes and dislikes that were passed in cannot be understood."""
-
-
-class MissingExtraError(SerupaError):
-    """A feature needs an optional dependency that is not installed."""
-
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an extra: pip install 'serupa[{extra}]'")

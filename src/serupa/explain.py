@@ -15,9 +15,9 @@ manhattan  ``sum_j (q_kj - o_j) sign(q_j - o_j) / n``       the distance ``|q - 
 and the same with the two exchanged for the item's map. For cosine a large cell makes the photos alike; for
 the two distances a large cell keeps them apart, and a negative one brings them together.
 
-A tuned catalogue compares what its whitening makes of embeddings (`serupa.whitening`): scaled to length 1,
-shifted, projected, scaled again. With both norms fixed that is an affine map, and the mean of mapped cells is
-the mapped mean: the same sums over the mapped cells are exact there, too.
+A tuned catalogue compares what its whitening makes of embeddings (`serupa.learning.whitening`): scaled to
+length 1, shifted, projected, scaled again. With both norms fixed that is an affine map, and the mean of
+mapped cells is the mapped mean: the same sums over the mapped cells are exact there, too.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from serupa.errors import CatalogError
 from serupa.images import open_photo
 from serupa.items import Item
-from serupa.store.base import METRICS, Metric, similarity_of
+from serupa.vectors import METRICS, Metric, similarity_of
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
-    from serupa.whitening import Whitening
+    from serupa.learning.whitening import Whitening
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in fractions of an upright photo."""

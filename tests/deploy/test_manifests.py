@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from serupa import Catalog
-from serupa.store.address import parse_address
+from serupa.storage.qdrant.address import parse_address
 from serupa.web.app import create_app
 from serupa.web.settings import load_settings
 

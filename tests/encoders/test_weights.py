@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from serupa.encoders import Card, describe, fetch, load_card
-from serupa.encoders.cache import file_sha256, write_whole
 from serupa.encoders.cards import WeightsSource
 from serupa.encoders.weights import find_weights
 from serupa.errors import EncoderError, WeightsError
+from serupa.files.cache import file_sha256, write_whole
 
 CONTENT = bytes(range(256)) * 4096
 REVISION = "0123456789abcdef0123456789abcdef01234567"

@@ -14,9 +14,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from serupa import Catalog, CatalogError, Item
 from serupa.evaluation.experiment import CatalogRanker, embedded_items, evaluate_catalog
-from serupa.sources import datasets
-from serupa.store.base import METRICS
-from serupa.whitening import Whitening
+from serupa.learning.whitening import Whitening
+from serupa.paper import deepfashion as datasets
+from serupa.vectors import METRICS
 from tests.conftest import draw_photo
 from tests.idx import write_fashion_mnist_files
 

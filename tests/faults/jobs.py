@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from serupa import Catalog, CatalogError
-from serupa import backup as backups
-from serupa.transfer import copy_catalog
+from serupa.catalog import backup as backups
+from serupa.catalog.copy import copy_catalog
 from tests.faults import shop
 
 Tell = Callable[[Any], None]

@@ -26,14 +26,8 @@ from typing import Any
 import onnxruntime
 import qdrant_edge  # noqa: F401 -- imported once, here, and not by each child
 
-import serupa.backup
-import serupa.encoders.encoder
-import serupa.indexing
-import serupa.sources.datasets
-import serupa.sources.tables
-import serupa.transfer  # noqa: F401
 from serupa import SerupaError
-from serupa.store import edge
+from serupa.storage.local import store as edge
 from tests.faults import jobs, steps
 
 _LONGEST_S = 60.0

@@ -9,7 +9,7 @@ import onnx
 from PIL import Image
 
 from serupa import Catalog, Item, load_encoder
-from serupa.whitening import Whitening
+from serupa.learning.whitening import Whitening
 from tests.encoders.conftest import CARD, DIMENSION, SIDE, tiny_model
 
 PHOTOS = 64

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from serupa import Catalog, CatalogError
-from serupa.backup import backup, check, restore, verify
-from serupa.store.files import fingerprint
+from serupa.catalog.backup import backup, check, restore, verify
+from serupa.files.atomic import fingerprint
 from serupa.web.uploads import Uploads
 from tests.faults import shop
 

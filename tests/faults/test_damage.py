@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from serupa import Catalog, CatalogError, StoreError
-from serupa.backup import check
-from serupa.encoders.cache import cache_dir
-from serupa.store import edge, fence
+from serupa.catalog.backup import check
+from serupa.files.cache import cache_dir
+from serupa.storage.local import guard as fence
+from serupa.storage.local import store as edge
 from tests.faults import shop
 from tests.faults.conftest import Nursery, copy_tree
 
@@ -69,7 +70,7 @@ def kinds_of_files(catalog: Path) -> Iterator[Path]:
 def test_damaged_files_of_the_engine_are_named_or_do_not_matter(
     nursery: Nursery, root: Path, stock: dict[str, Any], damage: Callable[[Path], None]
 ) -> None:
-    """The engine alone opens as an empty store without one of its files (see `serupa.store.seal`)."""
+    """The engine alone opens as an empty store without one of its files."""
     catalog = shop.catalog_of(root)
     whole = copy_tree(catalog, root / "whole")
     named = 0
@@ -94,7 +95,7 @@ def test_damaged_files_of_the_engine_are_named_or_do_not_matter(
 def test_damage_deep_in_a_large_file_is_found_by_check(
     root: Path, stock: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serupa.store.seal._READ_WHOLE", 1000)
+    monkeypatch.setattr("serupa.storage.local.integrity._READ_WHOLE", 1000)
     catalog = shop.catalog_of(root)
     assert check(catalog) == len(stock)
     (vectors,) = catalog.rglob("vector_storage-cosine/vectors/chunk_0.mmap")
@@ -263,7 +264,7 @@ def small_disk(drawn: Path, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 def test_full_disk(nursery: Nursery, small_disk: Path) -> None:
-    """The engine alone is ended by SIGBUS, on opening too (see `serupa.store.fence`)."""
+    """The engine alone is ended by SIGBUS, on opening too (see `serupa.storage.local.guard`)."""
     events = nursery.run("add_until_full", root=small_disk)
     assert "its disk is full" in events[-1]["refused"]
     acknowledged = sum("done" in event for event in events) * 40
@@ -311,7 +312,7 @@ def test_nearly_full_disk_is_met_before_it_is_hit(root: Path, monkeypatch: pytes
 
     with Catalog.open(shop.catalog_of(root)) as catalog:
         before = shop.held(root, catalog)
-        monkeypatch.setattr("serupa.store.fence.shutil.disk_usage", lambda _: Usage)
+        monkeypatch.setattr("serupa.storage.local.guard.shutil.disk_usage", lambda _: Usage)
         with pytest.raises(StoreError, match="its disk is full .* make room"):
             catalog.add([shop.item(root, "one more", (50, 50))])
         with pytest.raises(StoreError, match="its disk is full"):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from serupa.errors import StoreUnavailableError
-from serupa.store import connection
-from serupa.store.address import Layout, parse_address
-from serupa.store.base import Point, grouped
-from serupa.store.qdrant import QdrantStore, create_collection
+from serupa.storage.base import Point, grouped
+from serupa.storage.qdrant import client as connection
+from serupa.storage.qdrant.address import Layout, parse_address
+from serupa.storage.qdrant.store import QdrantStore, create_collection
 from tests.faults.proxy import misbehaving
 from tests.qdrant_server import running
 

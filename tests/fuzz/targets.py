@@ -15,10 +15,10 @@ from typing import Any
 
 from serupa.encoders.checkpoint import read_checkpoint
 from serupa.errors import SerupaError
-from serupa.formats import read_settings
+from serupa.filters import as_filter
 from serupa.images import Crop, open_photo
 from serupa.sources import read_source
-from serupa.store.base import as_filter
+from serupa.storage.manifest import read_settings
 
 Target = Callable[[bytes], None]
 
@@ -92,7 +92,7 @@ def settings(data: bytes) -> None:
 
 def backup(data: bytes) -> None:
     """Backups: the second of two layers is a tar archive, so most of what is made up is refused early."""
-    from serupa.backup import verify
+    from serupa.catalog.backup import verify
 
     (_folder / "backup").write_bytes(data)
     with ours():
@@ -277,8 +277,8 @@ def _parquet() -> bytes:
 
 
 def _settings() -> bytes:
-    from serupa import formats
     from serupa.encoders import load_card
+    from serupa.storage import manifest as formats
 
     return json.dumps(
         {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serupa import SourceError
-from serupa.styling.colors import Color
+from serupa.garments.colors import Color
 from serupa.styling.compatibility import (
     Compatibility,
     Garments,

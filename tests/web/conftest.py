@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from serupa import Catalog
-from serupa.sample import write_sample
+from serupa_sample import write_sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -17,7 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from serupa import Catalog, Crop, Item
-from serupa.store.base import METRICS
+from serupa.vectors import METRICS
 from serupa.web import Settings, create_app
 from serupa.web.settings import SettingsError, key_sha256, load_settings
 

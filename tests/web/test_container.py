@@ -17,7 +17,7 @@ import typer.main
 import yaml
 
 from serupa.cli import app
-from serupa.encoders.cache import cache_dir
+from serupa.files.cache import cache_dir
 from serupa.web import Settings
 from serupa.web.settings import load_settings
 from tests.web.conftest import Served

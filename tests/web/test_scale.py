@@ -13,13 +13,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from serupa import Catalog, Item
-from serupa.places import server as place
+from serupa.storage.qdrant import backend as place
 from serupa.web import service as web_service
 from serupa.web.app import create_app
 from serupa.web.settings import Settings, SettingsError, key_sha256
 from serupa.web.tenants import Tenant, Tenants, read_tenants, share_encoders
-from tests.places.test_server import whitening
 from tests.qdrant_server import Server, running
+from tests.storage.test_qdrant_backend import whitening
 
 READ_A, READ_B, WRITE_B = (f"{letter * 20}" for letter in "abc")
 
@@ -88,7 +88,7 @@ def test_replicas_share_everything(
 
 
 def test_readiness_tells_the_truth(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serupa.store.connection.READ_PATIENCE_S", 0.3)
+    monkeypatch.setattr("serupa.storage.qdrant.client.READ_PATIENCE_S", 0.3)
     with running() as server:
         catalog = Catalog.create(server.address("away"))
         catalog.add(items[:3])

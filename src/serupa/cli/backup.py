@@ -11,12 +11,12 @@ from serupa.cli.options import CatalogPath, Json, Wait
 from serupa.cli.printing import as_json, message, size
 
 if TYPE_CHECKING:
-    from serupa.backup import Backup
+    from serupa.catalog.backup import Backup
 
 
 def check(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
     """Read a whole catalogue and compare every file with what it was when it was last closed."""
-    from serupa import backup as backups
+    from serupa.catalog import backup as backups
 
     items = backups.check(catalog, wait_s=wait)
     message(f"{catalog} is whole: {items} items.")
@@ -31,7 +31,7 @@ def backup(
     json: Json = False,
 ) -> None:
     """Write a catalogue into one file, checked on the way. Photos outside of its directory stay there."""
-    from serupa import backup as backups
+    from serupa.catalog import backup as backups
 
     _tell(backups.backup(catalog, target, wait_s=wait), "written and verified", json)
 
@@ -46,7 +46,7 @@ def restore(
     json: Json = False,
 ) -> None:
     """Bring a backup back, every byte verified by its checksum."""
-    from serupa import backup as backups
+    from serupa.catalog import backup as backups
 
     if check:
         _tell(backups.verify(archive), "is whole", json)

@@ -23,8 +23,8 @@ def copy(
     Interrupt it at any moment and run it again: it goes on where it stopped.
     """
     from serupa.catalog import Catalog
+    from serupa.catalog.copy import copy_catalog
     from serupa.cli.progress import bar
-    from serupa.transfer import copy_catalog
 
     with Catalog.open(source, wait_s=wait) as opened, bar("Copying", "points") as update:
         report = copy_catalog(
@@ -53,8 +53,8 @@ def publish(
 
     For what no catalogue can change within itself, such as its encoder: index under another name first.
     """
-    from serupa.places.server import publish as put
-    from serupa.store.address import parse_address
+    from serupa.storage.qdrant.address import parse_address
+    from serupa.storage.qdrant.backend import publish as put
 
     put(parse_address(staged), parse_address(live))
     message(f"{parse_address(live)} is now what {parse_address(staged)} was.")

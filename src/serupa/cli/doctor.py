@@ -15,7 +15,7 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Say what is installed, reachable and writable, and how fast this machine encodes."""
-    from serupa.diagnosis import diagnose
+    from serupa.cli.diagnosis import diagnose
 
     findings = diagnose(encoder)
     if json:

@@ -26,7 +26,7 @@ def export(
     The .pkl files are for the paper's own scripts; load pickles only from where you trust.
     """
     from serupa.catalog import Catalog
-    from serupa.evaluation.artefacts import write_artefacts
+    from serupa.paper.artefacts import write_artefacts
 
     with Catalog.open(catalog, wait_s=wait) as opened:
         files = write_artefacts(opened, out, label=label)

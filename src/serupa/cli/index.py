@@ -12,7 +12,7 @@ from serupa.errors import CatalogError
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
-    from serupa.indexing import AddReport
+    from serupa.catalog.ingest import AddReport
 
 _SHOWN_FAILURES = 20
 

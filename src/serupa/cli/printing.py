@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from serupa.catalog.results import Recommendation, SearchResult
     from serupa.evaluation import Evaluation
     from serupa.evaluation.comparison import Difference
-    from serupa.results import Recommendation, SearchResult
 
 
 def as_json(value: Any) -> None:

@@ -41,7 +41,7 @@ def recommend(
 ) -> None:
     """Recommend products from what is liked; without likes, a varied sample."""
     from serupa.catalog import Catalog
-    from serupa.styling.tastes import Taste, taste_from_file
+    from serupa.recommend.tastes import Taste, taste_from_file
 
     with Catalog.open(catalog, wait_s=wait) as opened:
         known = Taste() if taste is None else taste_from_file(taste)

@@ -17,7 +17,7 @@ def sample(
 ) -> None:
     """Write the sample catalogue: drawn photos, catalog.csv and related.csv."""
     from serupa.cli.progress import bar
-    from serupa.sample import write_sample
+    from serupa_sample import write_sample
 
     with bar("Drawing", "photos") as update:
         table = write_sample(directory, products=products, seed=seed, progress=update)

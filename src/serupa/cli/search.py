@@ -11,8 +11,8 @@ from serupa.cli import options
 from serupa.cli.printing import as_json, hits, message
 
 if TYPE_CHECKING:
+    from serupa.catalog.results import SearchResult
     from serupa.images import Crop
-    from serupa.results import SearchResult
 
 
 def search(
@@ -45,8 +45,8 @@ def search(
 ) -> None:
     """Find what looks like a photo, or like several together."""
     from serupa.catalog import Catalog
+    from serupa.catalog.several import search_several
     from serupa.images import Crop
-    from serupa.several import search_several
 
     part = Crop.parse(crop) if crop else None
     first, *others = photos
@@ -93,7 +93,7 @@ def _show(
     found: SearchResult, query: str, title: str, crop: Crop | None, *, sheet: Path | None, json: bool
 ) -> None:
     if sheet is not None:
-        from serupa.sheet import write_sheet
+        from serupa.images.sheet import write_sheet
 
         write_sheet(sheet, query, found, title=title, crop=crop)
         message(f"Wrote {sheet}")

@@ -10,7 +10,7 @@ from serupa.cli.options import CatalogPath, Json, Wait
 from serupa.cli.printing import as_json, differences, message
 
 if TYPE_CHECKING:
-    from serupa.tuning import Tuning
+    from serupa.learning.tuning import Tuning
 
 
 def tune(
@@ -35,9 +35,9 @@ def tune(
     The gain is measured on products that were not learned from. Where none is shown, nothing changes. No
     photo is encoded again.
     """
-    from serupa import tuning
     from serupa.catalog import Catalog
     from serupa.cli.progress import steps
+    from serupa.learning import tuning
 
     if undo and (label or force):
         raise typer.BadParameter("goes alone: there is nothing to learn", param_hint="--undo")

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.encoders.cache import write_whole
 from serupa.encoders.cards import Card, OnnxPorts, load_card
 from serupa.encoders.encoder import OUR_PORTS, Encoder
 from serupa.encoders.session import (
@@ -32,6 +31,7 @@ from serupa.encoders.session import (
 )
 from serupa.encoders.weights import Weights, find_weights
 from serupa.errors import EncoderError, ImageError
+from serupa.files.cache import write_whole
 from serupa.items import Item
 from serupa.sources import read_source
 

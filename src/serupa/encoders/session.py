@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serupa.encoders.cache import cache_dir, discard, file_sha256, write_whole
 from serupa.encoders.cards import Card
 from serupa.encoders.graph import OPSET
 from serupa.encoders.weights import Weights
 from serupa.errors import EncoderError, WeightsError
+from serupa.files.cache import cache_dir, discard, file_sha256, write_whole
 
 if TYPE_CHECKING:
     import onnxruntime as ort

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serupa.encoders.cache import cache_dir, file_sha256
 from serupa.encoders.cards import Card, load_card
 from serupa.errors import WeightsError
+from serupa.files.cache import cache_dir, file_sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from serupa.evaluation.protocol import (
     evaluate,
 )
 from serupa.evaluation.ranking import ArrayRanker, Neighbors, Ranker
-from serupa.evaluation.selection import Selection, select_classes
+from serupa.paper.selection import Selection, select_classes
 
 __all__ = [
     "ArrayRanker",

@@ -15,15 +15,15 @@ from serupa.encoders.session import available_cpus
 from serupa.errors import CatalogError, ImageError
 from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate
 from serupa.evaluation.ranking import Neighbors
-from serupa.memory import keep_freed_memory
-from serupa.places import place_of
-from serupa.store.base import grouped
+from serupa.files.memory import keep_freed_memory
+from serupa.storage.base import grouped
+from serupa.storage.opening import place_of
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.items import Item
     from serupa.sources import Source
-    from serupa.store.address import ServerAddress
+    from serupa.storage.qdrant.address import ServerAddress
 
 _BATCH = 256  # queries between two words of progress
 _DECODED = 64  # query photos held as pixels at once: 10 MB

@@ -23,10 +23,10 @@ from serupa.evaluation.intervals import wilson_interval
 from serupa.evaluation.protocol import EmbeddedItems, Estimate, Evaluation, Progress
 from serupa.evaluation.protocol import title as measure_title
 from serupa.evaluation.ranking import pair_distances
-from serupa.evaluation.selection import Selection
 from serupa.images import thumbnail
 from serupa.items import Item
-from serupa.store.base import similarity_of
+from serupa.paper.selection import Selection
+from serupa.vectors import similarity_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

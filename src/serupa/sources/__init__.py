@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serupa.errors import SourceError
+from serupa.files.urls import is_url
 from serupa.items import Item
 from serupa.sources.folder import read_folder
 from serupa.sources.remote import read_remote
 from serupa.sources.tables import TABLES, shown
-from serupa.urls import is_url
 
 if TYPE_CHECKING:
-    from serupa.sources.datasets import Dataset
+    from serupa.paper.deepfashion import Dataset
 
 __all__ = ["Source", "count_source", "read_source"]
 
@@ -31,7 +31,7 @@ def read_source(source: Source) -> Iterator[Item]:
 
     The folder of a data set for research is known by its lists: DeepFashion (Category and Attribute, In-shop,
     Consumer-to-shop) and Fashion-MNIST, whose pictures are unpacked into the cache once; see
-    `serupa.sources.datasets`.
+    `serupa.paper.deepfashion`.
 
     Either may be at a URL that fsspec reads (``s3://bucket/photos``); ids are paths from there.
 
@@ -111,7 +111,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _dataset(path: Path) -> Dataset | None:
-    from serupa.sources.datasets import DATASETS, detect
+    from serupa.paper.deepfashion import DATASETS, detect
 
     name = detect(path)
     return None if name is None else DATASETS[name]

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from serupa.errors import SourceError
+from serupa.files.urls import open_system
 from serupa.items import Item
 from serupa.sources.folder import IMAGE_ENDINGS
 from serupa.sources.tables import TABLES, encodable, shown
-from serupa.urls import open_system
 
 
 def read_remote(url: str) -> Iterator[Item]:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.errors import CatalogError
+from serupa.garments.garments import Eye, Garment, Voters, eye_of
 from serupa.styling.calibration import Calibration
 from serupa.styling.compatibility import Compatibility, compatibility_of
-from serupa.styling.garments import Eye, Garment, Voters, eye_of
 from serupa.styling.ownership import Check, Ownership, ownership_of
 
 if TYPE_CHECKING:

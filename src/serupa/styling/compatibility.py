@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.errors import SourceError
-from serupa.styling.colors import Color
+from serupa.garments.colors import Color
 from serupa.styling.harmony import harmony
 from serupa.styling.slots import Slot
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serupa.styling.colors import NEUTRAL, Color
+from serupa.garments.colors import NEUTRAL, Color
 
 
 def harmony(one: Sequence[Color], other: Sequence[Color]) -> tuple[float, str]:

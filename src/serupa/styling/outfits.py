@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.styling.colors import NEUTRAL, Color, lab_of
+from serupa.garments.colors import NEUTRAL, Color, lab_of
 from serupa.styling.compatibility import Compatibility, unit
 from serupa.styling.harmony import harmony
 from serupa.styling.slots import Slot, wearable_together

@@ -1,7 +1,7 @@
 """Is this the same garment? A similarity between two photos, and how sure it makes us.
 
 Two photos are compared by cosine, after the shop's mean is taken off, less how near each of the two is to the
-shop's photos in general (as in `serupa.styling.garments`): two plain black tees are alike, but so are all
+shop's photos in general (as in `serupa.garments.garments`): two plain black tees are alike, but so are all
 plain black tees. How sure a score makes us is learned from the shop's products with several photos: some of
 them play the wardrobe, with one photo each; every other photo asks whether its product is owned, and the
 products that are not owned are what a shop shows most of the time. The best match of each is right or wrong,

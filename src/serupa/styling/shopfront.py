@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serupa.errors import ImageError, SourceError
-from serupa.store.base import as_filter
-from serupa.styling.colors import Color, colors_of, lab_of
+from serupa.filters import as_filter
+from serupa.garments.colors import Color, colors_of, lab_of
 from serupa.styling.compatibility import Garments, unit
 from serupa.styling.outfits import Candidate
 from serupa.styling.slots import Slot, slot_of
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
+    from serupa.filters import Where
     from serupa.items import Item
-    from serupa.store.base import Where
     from serupa.styling.wardrobe import Wardrobe
 
 MOST = 2_000

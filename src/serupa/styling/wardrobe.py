@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.errors import CatalogError, ItemNotFoundError
+from serupa.garments.colors import NAMES, Color
+from serupa.garments.garments import Garment
 from serupa.images import read_bytes, thumbnail
 from serupa.items import Item
 from serupa.styling.advisor import Advisor
-from serupa.styling.colors import NAMES, Color
-from serupa.styling.garments import Garment
 from serupa.styling.slots import Slot, slot_of
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class Wardrobe:
         ItemNotFoundError
             If there is no such piece.
         CatalogError
-            If something else is to be changed, or the color is none of `serupa.styling.colors.NAMES`.
+            If something else is to be changed, or the color is none of `serupa.garments.colors.NAMES`.
         """
         self.piece(piece_id)
         for field, value in changes.items():

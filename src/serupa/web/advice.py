@@ -14,12 +14,12 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from serupa.results import Recommendation
-from serupa.store.base import as_filter
-from serupa.styling.colors import NAMES, Color
+from serupa.catalog.results import Recommendation
+from serupa.filters import as_filter
+from serupa.garments.colors import NAMES, Color
+from serupa.recommend.tastes import Taste
 from serupa.styling.outfits import Candidate, Outfit, Stylist
 from serupa.styling.slots import Slot, slot_of
-from serupa.styling.tastes import Taste
 from serupa.web.forms import form_body, read_form
 from serupa.web.problems import ProblemError
 from serupa.web.routes import FORM_PROBLEMS, problems

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
 from serupa.errors import SerupaError
+from serupa.files.memory import keep_freed_memory
 from serupa.images import Crop
-from serupa.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder

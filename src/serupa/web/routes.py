@@ -12,8 +12,8 @@ from starlette.responses import Response
 import serupa
 from serupa.errors import ImageError
 from serupa.explain import explain
+from serupa.filters import Condition, as_filter
 from serupa.images import MAX_PIXELS, Crop
-from serupa.store.base import Condition, as_filter
 from serupa.web.forms import form_body, read_form
 from serupa.web.problems import MEDIA_TYPE, ProblemError
 from serupa.web.schemas import (

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from serupa.catalog.results import SearchResult
 from serupa.explain import Explanation, Heat
 from serupa.items import Item
-from serupa.results import SearchResult
 
 MetricName = Literal["cosine", "euclidean", "manhattan"]
 ByName = Literal["item", "product"]

@@ -13,7 +13,7 @@ from types import FrameType
 
 from serupa.catalog import Catalog
 from serupa.errors import CatalogError, MissingExtraError
-from serupa.store.address import is_server
+from serupa.storage.qdrant.address import is_server
 from serupa.web.app import create_app
 from serupa.web.settings import Settings, SettingsError
 from serupa.web.tenants import Tenant, Tenants, share_encoders

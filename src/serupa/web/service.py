@@ -14,11 +14,11 @@ import numpy as np
 from fastapi import Request
 
 from serupa.catalog import Catalog
-from serupa.encoders.cache import cache_dir
+from serupa.catalog.results import By, SearchResult
 from serupa.errors import CatalogError, EncoderError, SerupaError
+from serupa.files.cache import cache_dir
+from serupa.filters import as_filter
 from serupa.images import Crop
-from serupa.results import By, SearchResult
-from serupa.store.base import as_filter
 from serupa.styling.advisor import Advisor
 from serupa.styling.shopfront import Shopfront
 from serupa.web.logs import ClientGoneError, errors

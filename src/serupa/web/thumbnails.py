@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from serupa.encoders.cache import discard, write_whole
+from serupa.files.cache import discard, write_whole
 from serupa.images import read_bytes, thumbnail
 
 SIZES = (160, 320, 640, 1280)

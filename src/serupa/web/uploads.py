@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serupa.encoders.cache import discard, write_whole
 from serupa.errors import CatalogError, ImageError, ItemNotFoundError
+from serupa.files.cache import discard, write_whole
 from serupa.items import Item
 
 if TYPE_CHECKING:

@@ -1,0 +1,5 @@
+"""The catalogue: items in, hits out."""
+
+from serupa.catalog.catalog import Catalog
+
+__all__ = ["Catalog"]

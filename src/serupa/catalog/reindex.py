@@ -1,0 +1,63 @@
+"""Writing a catalogue's points anew beside the old ones, and bringing the copy up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from serupa.catalog.schema import OWN_FIELDS, Layout
+from serupa.storage.base import FieldKind, Point, Store
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and of how much."""
+
+
+class Copying:
+    """A copy of a store's points whose vectors are laid out in another way.
+
+    Parameters
+    ----------
+    old, new : Store
+        Read from, and written to.
+    before, after : Layout
+        How the vectors of each are laid out.
+    """
+
+    def __init__(self, old: Store, new: Store, before: Layout, after: Layout) -> None:
+        self._old, self._new = old, new
+        self._before, self._after = before, after
+        self._names = (before.embedding_name,)
+
+    def copy(self, fields: Mapping[str, FieldKind], progress: Progress) -> None:
+        """Fill the new store with what the old one holds, and build its index."""
+        for name, kind in (OWN_FIELDS | dict(fields)).items():
+            self._new.index_field(name, kind)
+        done, total = 0, self._old.count()
+        for batch in self._old.scroll(vectors=self._names):
+            progress("writing vectors", done, total)
+            done += len(batch)
+            self._write(batch)
+        progress("building the index", done, total)
+        self._new.optimize()
+
+    def catch_up(self) -> None:
+        """Repeat on the new store what was done to the old one after its points were copied."""
+        for batch in self._old.scroll():
+            copied = self._new.get([point.id for point in batch])
+            late = [p.id for p in batch if p.id not in copied or copied[p.id].payload != p.payload]
+            if late:
+                self._write(list(self._old.get(late, vectors=self._names).values()))
+        for batch in self._new.scroll():
+            ids = [point.id for point in batch]
+            self._new.delete([i for i in ids if i not in self._old.get(ids)])
+
+    def _write(self, batch: Sequence[Point]) -> None:
+        embeddings = np.stack([self._before.embedding(point) for point in batch])
+        vectors = self._after.vectors(embeddings)
+        self._new.upsert(
+            [
+                Point(point.id, {name: rows[i] for name, rows in vectors.items()}, point.payload)
+                for i, point in enumerate(batch)
+            ]
+        )

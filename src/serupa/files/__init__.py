@@ -1,0 +1,1 @@
+"""Files, caches, paths and URLs."""

@@ -1,0 +1,1 @@
+"""What a shop's own photos teach the search."""

@@ -1,0 +1,1 @@
+"""From what somebody likes to products."""

@@ -1,0 +1,328 @@
+"""From what somebody likes and dislikes to products: groups of likes, each with results of its own.
+
+Likes that differ are not averaged: between a hat and a coat there is nothing that anybody asked for. They are
+put into groups (agglomerative clustering, average linkage), each group finds what is near to one of its likes
+and not near to a dislike, and the results take turns, each group as often as its likes weigh. So do Pal et
+al. [1]_ for a site with hundreds of millions of users.
+
+How far apart two likes of one group may be depends on the encoder and on the catalogue, so it is read from
+the catalogue: two random items are seldom that near to each other.
+
+Turns follow the highest averages method of Webster and Sainte-Lague: next is the group of the largest
+``weight / (2 * turns so far + 1)``. It needs no chance, so the same likes give the same order.
+
+References
+----------
+.. [1] A. Pal et al., "PinnerSage: multi-modal user embedding framework for recommendations at Pinterest",
+   KDD 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serupa.filters import Filter, as_filter
+from serupa.storage.base import Examples, Neighbor, Point, Store
+from serupa.vectors import Metric, Vector, distances
+
+ALIKE = 0.1
+"""Two likes are in one group when they are nearer than this share of the pairs of items."""
+
+# The first items of the store's own order, that of hashes, stand for the catalogue: it is as good as random.
+_PAIRED = 200
+_SHOWN = 400
+_VARIED = 0.7  # diversity of what is shown to somebody of whom nothing is known
+_MOST_LIKES = 64  # the weightiest count; clustering more costs time and changes little
+_POOL = 8  # candidates for each result, of which products and diversity choose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """Something that somebody likes or dislikes: an item of the catalogue, or a photo by its embedding.
+
+    Parameters
+    ----------
+    item_id : str, optional
+        An item of the catalogue.
+    embedding : (d,) array of float32, optional
+        The raw embedding of a photo, where it is no item.
+    weight : float
+        How much it counts, above 0; of a dislike it is not used.
+    """
+
+    item_id: str | None = None
+    embedding: Vector | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.item_id is None) == (self.embedding is None):
+            raise ValueError("an example is an item or an embedding")
+        if not self.weight > 0:
+            raise ValueError(f"an example's weight must be above 0, not {self.weight}")
+
+    @property
+    def vector(self) -> Vector:
+        """The embedding of a photo; of an item it is the catalogue that knows it."""
+        if self.embedding is None:
+            raise ValueError(f"{self.item_id} is an item: its catalogue has its embedding")
+        return self.embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Likes that belong together.
+
+    Parameters
+    ----------
+    likes : tuple of int
+        Which likes, by their place in what was passed in.
+    weight : float
+        The sum of their weights.
+    """
+
+    likes: tuple[int, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A product that is recommended.
+
+    Parameters
+    ----------
+    neighbor : Neighbor
+        The item, with its distance to `like`.
+    like : int or None
+        The nearest of the likes, by its place; None where there are no likes.
+    """
+
+    neighbor: Neighbor
+    like: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Likes or dislikes, looked up.
+
+    Parameters
+    ----------
+    vectors : (n, d) array of float32
+        As they are searched.
+    weights : (n,) array of float64
+    points : tuple of Point or None
+        The items; None for a photo that is none.
+    """
+
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    points: tuple[Point | None, ...]
+
+    @property
+    def items(self) -> tuple[Point, ...]:
+        """Those that are items."""
+        return tuple(point for point in self.points if point is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommender:
+    """What a recommendation is made with.
+
+    Parameters
+    ----------
+    store : Store
+    metric : {"cosine", "euclidean", "manhattan"}
+    where : tuple of Condition
+        What may be recommended at all.
+    by_product : bool
+        Recommend products, each by its best photo, and none of the products that were liked or disliked; else
+        items, and none of those.
+    alike : callable
+        Gives the distance below which two items are unusually near to each other, see `alike`.
+    """
+
+    store: Store
+    metric: Metric
+    where: Filter
+    by_product: bool
+    alike: Callable[[], float]
+
+    def run(
+        self, likes: Known, dislikes: Known, k: int, diversity: float
+    ) -> tuple[list[Pick], tuple[Group, ...]]:
+        """Return what to recommend, best first, and the groups that the likes fell into, weightiest first."""
+        seen = (*likes.items, *dislikes.items)
+        exclude = [point.id for point in seen]
+        where = self.where
+        products = sorted({p.payload["product_id"] for p in seen if p.payload["product_id"] is not None})
+        if self.by_product and products:
+            where = (*where, *as_filter({"product_id": {"not": products}}))
+        if not len(likes.vectors):
+            return self._varied(dislikes, k, max(diversity, _VARIED), where, exclude), ()
+        groups = self._groups(likes)
+        asked = [Examples(likes.vectors[list(group.likes)], dislikes.vectors) for group in groups[:k]]
+        found = self.store.recommend(asked, self.metric, _POOL * k, where=where, exclude=exclude)
+        lists = []
+        for group, examples, neighbors in zip(groups, asked, found, strict=False):
+            kept = self._diversified(self._first_photos(neighbors), examples, k, diversity)
+            kept = _represented(kept, [likes.points[n] for n in group.likes])
+            lists.append(self._picks(kept, group, likes))
+        return self._taking_turns(lists, [group.weight for group in groups[:k]], k), groups
+
+    def _groups(self, likes: Known) -> tuple[Group, ...]:
+        weightiest = np.argsort(-likes.weights, kind="stable")[:_MOST_LIKES]
+        vectors, weights = likes.vectors[weightiest], likes.weights[weightiest]
+        clusters = cluster(distances(vectors, vectors, self.metric), self.alike() if len(vectors) > 1 else 0)
+        groups = [
+            Group(tuple(sorted(int(weightiest[i]) for i in members)), float(weights[members].sum()))
+            for members in clusters
+        ]
+        return tuple(sorted(groups, key=lambda group: (-group.weight, group.likes)))
+
+    def _varied(
+        self, dislikes: Known, k: int, diversity: float, where: Filter, exclude: Sequence[str]
+    ) -> list[Pick]:
+        """Return products that are unlike each other, for somebody who has not yet liked anything."""
+        gone = set(exclude)
+        points = [point for point in sample(self.store, self.metric, _SHOWN, where) if point.id not in gone]
+        if not points:
+            return []
+        vectors = np.stack([point.vectors[self.metric] for point in points])
+        centre = vectors.mean(axis=0)
+        apart = distances(vectors, centre[None], self.metric)[:, 0]
+        near = [Neighbor(p.id, float(d), p.payload) for p, d in zip(points, apart, strict=True)]
+        if len(dislikes.vectors):
+            refused = distances(vectors, dislikes.vectors, self.metric).min(axis=1) < self.alike()
+            near = [n for n, bad in zip(near, refused, strict=True) if not bad]
+        near = self._first_photos(sorted(near, key=lambda n: (n.distance, n.id)))
+        by_id = {neighbor.id: neighbor for neighbor in near}
+        order = self.store.diversify(list(by_id), centre, self.metric, k, diversity)
+        return [Pick(by_id[i], None) for i in order]
+
+    def _first_photos(self, neighbors: Sequence[Neighbor]) -> list[Neighbor]:
+        """Keep the first photo of each product."""
+        first: dict[Hashable, Neighbor] = {}
+        for neighbor in neighbors:
+            first.setdefault(self._thing(neighbor), neighbor)
+        return list(first.values())
+
+    def _thing(self, neighbor: Neighbor) -> Hashable:
+        """Return what is recommended once: a product, or an item where it has none."""
+        product = neighbor.payload["product_id"]
+        return (product,) if self.by_product and product is not None else neighbor.id
+
+    def _diversified(
+        self, neighbors: list[Neighbor], examples: Examples, k: int, diversity: float
+    ) -> list[Neighbor]:
+        if diversity == 0:
+            return neighbors
+        by_id = {neighbor.id: neighbor for neighbor in neighbors}
+        centre = examples.likes.mean(axis=0)
+        order = self.store.diversify(list(by_id), centre, self.metric, k, diversity)
+        return [by_id[i] for i in order]
+
+    def _picks(self, neighbors: Sequence[Neighbor], group: Group, likes: Known) -> list[Pick]:
+        if not neighbors:
+            return []
+        if len(group.likes) == 1:
+            return [Pick(neighbor, group.likes[0]) for neighbor in neighbors]
+        points = self.store.get([neighbor.id for neighbor in neighbors], vectors=[self.metric])
+        kept = [neighbor for neighbor in neighbors if neighbor.id in points]
+        vectors = np.stack([points[neighbor.id].vectors[self.metric] for neighbor in kept])
+        nearest = distances(vectors, likes.vectors[list(group.likes)], self.metric).argmin(axis=1)
+        return [Pick(neighbor, group.likes[int(n)]) for neighbor, n in zip(kept, nearest, strict=True)]
+
+    def _taking_turns(self, lists: Sequence[Sequence[Pick]], weights: Sequence[float], k: int) -> list[Pick]:
+        """Merge lists by the method of Webster and Sainte-Lague; what is in two of them is taken once."""
+        turns, places = [0] * len(lists), [0] * len(lists)
+        taken: dict[Hashable, Pick] = {}
+        while len(taken) < k:
+            open_lists = [n for n, picks in enumerate(lists) if places[n] < len(picks)]
+            if not open_lists:
+                break
+            turn = max(open_lists, key=lambda n: (weights[n] / (2 * turns[n] + 1), -n))
+            pick = lists[turn][places[turn]]
+            places[turn] += 1
+            if taken.setdefault(self._thing(pick.neighbor), pick) is pick:
+                turns[turn] += 1
+        return list(taken.values())
+
+
+def _represented(neighbors: Sequence[Neighbor], likes: Sequence[Point | None]) -> list[Neighbor]:
+    """Put the nearest of each category that was liked first, where the catalogue has categories.
+
+    A like of a jacket has hoodies near to it; whoever liked it is to be shown a jacket all the same.
+    """
+    wanted = {_category(like.payload) for like in likes if like is not None} - {None}
+    first, rest = [], []
+    for neighbor in neighbors:
+        category = _category(neighbor.payload)
+        if category in wanted:
+            wanted.discard(category)
+            first.append(neighbor)
+        else:
+            rest.append(neighbor)
+    return first + rest
+
+
+def _category(payload: Mapping[str, Any]) -> str | None:
+    category = payload["attributes"].get("category")
+    return category if isinstance(category, str) else None
+
+
+def alike(store: Store, metric: Metric) -> float:
+    """Return the distance that a share `ALIKE` of the pairs of items is below."""
+    points = sample(store, metric, _PAIRED)
+    if len(points) < 2:
+        return 0.0
+    vectors = np.stack([point.vectors[metric] for point in points])
+    apart = distances(vectors, vectors, metric)
+    return float(np.quantile(apart[np.triu_indices(len(vectors), 1)], ALIKE))
+
+
+def sample(store: Store, metric: Metric, size: int, where: Filter = ()) -> list[Point]:
+    """Return up to `size` items with their vectors, the same ones as long as the store does not change."""
+    return next(iter(store.scroll(where, vectors=[metric], batch=size)), [])
+
+
+def cluster(apart: NDArray[np.float64], limit: float) -> list[list[int]]:
+    """Put what is near together: agglomerative clustering with average linkage.
+
+    The two clusters of the smallest mean distance between their members become one, as long as that is at
+    most `limit`.
+
+    Parameters
+    ----------
+    apart : (n, n) array of float64
+        Distances, symmetric.
+    limit : float
+
+    Returns
+    -------
+    list of list of int
+        The members of each cluster, in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cluster(np.abs(np.subtract.outer([0.0, 1.0, 10.0], [0.0, 1.0, 10.0])), 2.0)
+    [[0, 1], [2]]
+    """
+    clusters = [[n] for n in range(len(apart))]
+    means = apart.astype(np.float64)
+    np.fill_diagonal(means, np.inf)
+    while len(clusters) > 1:
+        first, second = sorted(divmod(int(means.argmin()), len(means)))
+        if means[first, second] > limit:
+            break
+        sizes = len(clusters[first]), len(clusters[second])
+        merged = (sizes[0] * means[first] + sizes[1] * means[second]) / sum(sizes)
+        means[first], means[:, first] = merged, merged
+        means[first, first] = np.inf
+        means = np.delete(np.delete(means, second, axis=0), second, axis=1)
+        clusters[first] = sorted(clusters[first] + clusters.pop(second))
+    return clusters

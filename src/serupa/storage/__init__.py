@@ -1,0 +1,1 @@
+"""Where a catalogue's points and manifest are kept: a directory or a Qdrant server."""

@@ -1,0 +1,1 @@
+"""A catalogue in a directory, on the embedded engine."""

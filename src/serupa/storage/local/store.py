@@ -1,0 +1,439 @@
+"""The embedded store: Qdrant Edge, the engine of the Qdrant server, inside this process."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serupa.errors import CatalogError
+from serupa.filters import Condition, Filter, Scalar
+from serupa.storage import scan as scanning
+from serupa.storage.base import Examples, FieldKind, Neighbor, Point, nearest_likes, payload_key
+from serupa.storage.local.guard import WRITING_BYTES, Fence, guarded, require_room
+from serupa.storage.local.pages import huge_pages
+from serupa.vectors import Metric, Vector
+
+if TYPE_CHECKING:
+    import qdrant_edge as engine
+
+EXACT_BELOW = 20_000
+"""Catalogues smaller than this are scanned: exact, and a few milliseconds at 1,280 values."""
+
+# Chosen by bench/search.py; what each costs and gains stands in docs/performance.md. Points are dealt into
+# parts with a graph each: two smaller graphs, walked at once, find more in less time than a large one.
+_LINKS = 24
+_BUILD_WIDTH = 128
+_NARROWEST = 128
+_WIDTH_OVER_ROOT = 0.7
+_OVERSAMPLING = 2.0
+_SCAN_BELOW_KB = 10_000
+_PART = 500_000
+
+_IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
+_CHUNK_BYTES = 34 * 2**20
+"""What the engine maps at once for small vectors of new points; a disk in memory has to have all of it."""
+
+_FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long reopening replays
+
+
+def search_width(points: int) -> int:
+    """Return how many candidates a search keeps in each part.
+
+    What finds 99 % of the true neighbours grows as the root of the part's size.
+    """
+    return max(_NARROWEST, round(_WIDTH_OVER_ROOT * math.sqrt(min(points, _PART))))
+
+
+def point_uuid(item_id: str) -> str:
+    """Return the engine's id for an item id: the engine takes only integers and UUIDs."""
+    return str(uuid.uuid5(_IDS, item_id))
+
+
+class EdgeStore:
+    """A store in one directory. The caller holds the catalogue's lock (`serupa.storage.local.lock.Hold`).
+
+    Parameters
+    ----------
+    directory : Path
+        Where the engine keeps its files.
+    dimensions : mapping of str to int
+        The named vectors and their dimensions; a name is a metric, or ``raw`` for values that are
+        kept and never searched.
+
+    Raises
+    ------
+    CatalogError
+        If the engine cannot make or read its files.
+    """
+
+    def __init__(self, directory: Path, dimensions: Mapping[str, int]) -> None:
+        import qdrant_edge
+
+        self._engine = qdrant_edge
+        self._directory = directory
+        self._dimensions = dict(dimensions)
+        self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
+        self._unflushed = 0
+        self._small_vectors = _keeps_small_vectors(directory)
+        if not os.path.lexists(directory):
+            self._create(directory)
+        with huge_pages():
+            reserve = self._reserve if self._small_vectors else 0
+            self._shard: Any = Fence(directory, lambda: self._load(self._small_vectors), reserve)
+        self._indexes = set(self._shard.info().payload_schema)
+        self._adapt()
+
+    def _load(self, small_vectors: bool) -> Any:
+        """Open the shard. The settings are those of this version, whichever made the files."""
+        return self._engine.EdgeShard.load(str(self._directory), self._config(small_vectors))
+
+    @property
+    def _reserve(self) -> int:
+        """Bytes that small vectors may take of the disk at once."""
+        return _CHUNK_BYTES * self._searched
+
+    def _adapt(self) -> None:
+        """Search as suits the number of points."""
+        points = self._shard.info().points_count
+        self._scanned, self._width = points < EXACT_BELOW, search_width(points)
+
+    def _create(self, directory: Path) -> None:
+        """Make the shard beside its place, then move it there: a crash leaves no half of one."""
+        unfinished = directory.with_name(directory.name + ".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True)
+            require_room(unfinished, WRITING_BYTES)
+            guarded(
+                directory,
+                lambda: self._engine.EdgeShard.create(str(unfinished), self._config(False)).close(),
+            )
+            unfinished.rename(directory)
+        except OSError as error:
+            raise CatalogError(f"{directory}: cannot be made: {error.strerror or error}") from error
+
+    def _config(self, small_vectors: bool) -> Any:
+        q, dimensions = self._engine, self._dimensions
+        distances = {
+            "cosine": q.Distance.Cosine,
+            "euclidean": q.Distance.Euclid,
+            "manhattan": q.Distance.Manhattan,
+        }
+        return q.EdgeConfig(
+            vectors={
+                name: self._kept_vector(size)
+                if name == "raw"
+                else self._indexed_vector(size, distances[name], small_vectors)
+                for name, size in dimensions.items()
+            },
+            hnsw_config=q.HnswIndexConfig(
+                m=_LINKS, ef_construct=_BUILD_WIDTH, full_scan_threshold=_SCAN_BELOW_KB
+            ),
+            optimizers=q.EdgeOptimizersConfig(
+                indexing_threshold=_kilobytes(EXACT_BELOW, dimensions),
+                default_segment_number=1,
+                max_segment_size=_kilobytes(_PART, dimensions),
+            ),
+        )
+
+    def _indexed_vector(self, size: int, distance: Any, small_vectors: bool) -> Any:
+        """Full precision on disk; once there is a graph, half a byte a value in memory, to walk it."""
+        q = self._engine
+        small = self._small_vector(distance) if small_vectors else None
+        return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=small)
+
+    def _small_vector(self, distance: Any) -> Any:
+        q = self._engine
+        if distance == q.Distance.Manhattan:  # half a byte goes with a rotation, which changes this distance
+            return q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
+        return q.TurboQuantQuantizationConfig(bits=q.TurboQuantBitSize.Bits4, memory=q.Memory.Pinned)
+
+    def _kept_vector(self, size: int) -> Any:
+        q = self._engine
+        # raw values are read when something is worked out from them, and never searched: no graph (m=0)
+        no_index = q.HnswIndexConfig(m=0, ef_construct=_BUILD_WIDTH, full_scan_threshold=_SCAN_BELOW_KB)
+        return q.EdgeVectorParams(size, q.Distance.Dot, memory=q.Memory.Cold, hnsw_config=no_index)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        q = self._engine
+        if not points:
+            return
+        for point in points:
+            for name, vector in point.vectors.items():
+                if not np.isfinite(vector).all():
+                    raise CatalogError(f"{point.id}: its {name} vector holds NaN or infinity")
+        self._shard.update(
+            q.UpdateOperation.upsert_points(
+                [
+                    q.Point(
+                        point_uuid(point.id),
+                        {name: np.asarray(v, np.float32) for name, v in point.vectors.items()},
+                        dict(point.payload),
+                    )
+                    for point in points
+                ]
+            )
+        )
+        self._count_unflushed(len(points))
+
+    def replace_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+        for payload in payloads:
+            self._shard.update(
+                self._engine.UpdateOperation.overwrite_payload([point_uuid(payload["id"])], dict(payload))
+            )
+        self._count_unflushed(len(payloads))
+
+    def _count_unflushed(self, points: int) -> None:
+        self._unflushed += points
+        if self._unflushed >= _FLUSH_EVERY:
+            self._shard.flush()
+            self._unflushed = 0
+            if self._shard.info().points_count - self.indexed() >= _PART:
+                self.optimize()
+
+    def delete(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._shard.update(self._engine.UpdateOperation.delete_points([point_uuid(i) for i in ids]))
+            self._count_unflushed(len(ids))
+
+    def get(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Point]:
+        records = self._shard.retrieve([point_uuid(i) for i in ids], True, list(vectors)) if ids else []
+        return {point.id: point for point in map(_point, records)}
+
+    def scroll(
+        self, where: Filter = (), *, vectors: Sequence[str] = (), batch: int = 256
+    ) -> Iterator[list[Point]]:
+        offset = None
+        while True:
+            records, offset = self._shard.scroll(
+                self._engine.ScrollRequest(
+                    offset=offset,
+                    limit=batch,
+                    filter=self._filter(where),
+                    with_payload=True,
+                    with_vector=list(vectors),
+                )
+            )
+            if records:
+                yield [_point(record) for record in records]
+            if offset is None:
+                return
+
+    def search(
+        self,
+        vectors: NDArray[np.float32],
+        metric: Metric,
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[Sequence[str]] | None = None,
+        exact: bool = False,
+        payload: bool = True,
+    ) -> list[list[Neighbor]]:
+        plain = exact and not payload and exclude is None
+        if plain and metric in scanning.METRICS and len(vectors) >= scanning.FROM:
+            return self._scan(vectors, metric, limit, where)
+        q = self._engine
+        keep = True if payload else ["id"]
+        params = self._params(limit, exact=exact)
+        requests = [
+            q.QueryRequest(
+                limit=limit,
+                query=q.Query.Nearest(np.ascontiguousarray(vector, np.float32), using=metric),
+                filter=self._filter(where, () if exclude is None else exclude[row]),
+                params=params,
+                with_payload=keep,
+            )
+            for row, vector in enumerate(vectors)
+        ]
+        return [_neighbors(answer, metric) for answer in self._answers(requests)]
+
+    def recommend(
+        self,
+        examples: Sequence[Examples],
+        metric: Metric,
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+    ) -> list[list[Neighbor]]:
+        requests = [
+            self._engine.QueryRequest(
+                limit=limit,
+                query=self._like(one, metric),
+                filter=self._filter(where, exclude),
+                params=self._params(limit),
+                with_payload=True,
+                with_vector=[metric],
+            )
+            for one in examples
+        ]
+        answers = self._answers(requests)
+        return [
+            nearest_likes(one, [_point(scored) for scored in answer], metric)
+            for one, answer in zip(examples, answers, strict=True)
+        ]
+
+    def _like(self, examples: Examples, metric: Metric) -> Any:
+        """Ask for what is nearer to one of the likes than to any of the dislikes."""
+        q = self._engine
+        likes = [np.ascontiguousarray(v, np.float32) for v in examples.likes]
+        dislikes = [np.ascontiguousarray(v, np.float32) for v in examples.dislikes]
+        if len(likes) == 1 and not dislikes:  # the same order; the engine keeps more digits of a distance
+            return q.Query.Nearest(likes[0], using=metric)
+        return q.Query.RecommendBestScore(q.RecommendQuery(likes, dislikes), using=metric)
+
+    def diversify(
+        self, ids: Sequence[str], vector: Vector, metric: Metric, limit: int, diversity: float
+    ) -> list[str]:
+        q = self._engine
+        if not ids:
+            return []
+        relevance = np.ascontiguousarray(vector, np.float32)
+        request = q.QueryRequest(
+            limit=limit,
+            query=q.Mmr(relevance, 1.0 - diversity, len(ids), using=metric),
+            filter=q.Filter(must=[q.HasIdCondition({point_uuid(i) for i in ids})]),
+            params=self._params(len(ids), exact=True),
+            with_payload=["id"],
+        )
+        return [(scored.payload or {})["id"] for scored in self._shard.query(request)]
+
+    def _params(self, limit: int, *, exact: bool = False) -> Any:
+        q = self._engine
+        exact = exact or self._scanned
+        return q.SearchParams(
+            exact=exact,
+            hnsw_ef=max(self._width, 2 * limit),
+            quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
+        )
+
+    def _answers(self, requests: list[Any]) -> Sequence[Sequence[engine.ScoredPoint]]:
+        if len(requests) == 1:
+            return [self._shard.query(requests[0])]
+        return self._shard.query_batch(self._engine.QueryBatchRequest(requests)) if requests else []
+
+    def _scan(
+        self, vectors: NDArray[np.float32], metric: Metric, limit: int, where: Filter
+    ) -> list[list[Neighbor]]:
+        points = self.scroll(where, vectors=(metric,), batch=1_024)
+        found = scanning.scan(points, vectors, metric, limit)
+        return [[Neighbor(name, distance, {"id": name}) for name, distance in one] for one in found]
+
+    def count(self, where: Filter = ()) -> int:
+        return int(self._shard.count(self._engine.CountRequest(exact=True, filter=self._filter(where))))
+
+    def index_field(self, field: str, kind: FieldKind) -> None:
+        q = self._engine
+        key = payload_key(field)
+        # the engine lists its indexes under the key without its quotes where none are needed
+        if kind == "words" or key in self._indexes or key.replace('"', "") in self._indexes:
+            return
+        schema = q.PayloadSchemaType.Keyword if kind == "text" else q.PayloadSchemaType.Float
+        self._shard.update(q.UpdateOperation.create_field_index(key, schema))
+        self._indexes.add(key)
+
+    def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Scalar, int]]:
+        answer = self._shard.facet(
+            self._engine.FacetRequest(payload_key(field), limit=limit, exact=True, filter=self._filter(where))
+        )
+        # values whose points are all deleted stay in the engine's index until it is opened again
+        return [(hit.value, hit.count) for hit in answer.hits if hit.count]
+
+    def bounds(self, field: str, where: Filter = ()) -> tuple[float, float] | None:
+        q = self._engine
+        ends = []
+        for direction in (q.Direction.Asc, q.Direction.Desc):
+            records, _ = self._shard.scroll(
+                q.ScrollRequest(
+                    limit=1,
+                    filter=self._filter(where),
+                    with_payload=True,
+                    with_vector=False,
+                    order_by=q.OrderBy(payload_key(field), direction),
+                )
+            )
+            ends += [float(record.payload["attributes"][field]) for record in records if record.payload]
+        return (ends[0], ends[1]) if len(ends) == 2 else None
+
+    def optimize(self) -> None:
+        self._shard.flush()
+        with huge_pages():
+            # not before there is a graph: the engine makes them of new points, too, and would search those
+            if not self._small_vectors and self._shard.info().points_count >= EXACT_BELOW:
+                self._small_vectors = self._shard.exchange(lambda: self._load(True), self._reserve)
+            self._shard.optimize()
+        self._unflushed = 0
+        self._adapt()
+
+    def indexed(self) -> int:
+        # the engine counts every vector of an indexed part, with those that are never searched
+        return int(self._shard.info().indexed_vectors_count) * self._searched // self._named
+
+    def close(self) -> None:
+        with contextlib.suppress(AttributeError):
+            self._shard.flush()
+            self._shard.close()
+            del self._shard
+
+    def _filter(self, where: Filter, exclude: Sequence[str] = ()) -> engine.Filter | None:
+        q = self._engine
+        must: list[Any] = []
+        must_not: list[Any] = [q.HasIdCondition({point_uuid(i) for i in exclude})] if exclude else []
+        for condition in where:
+            if condition.has_range:
+                must.append(self._range(condition))
+            if condition.any_of:
+                must.append(q.Filter(should=[self._equals(condition.field, v) for v in condition.any_of]))
+            must_not += [self._equals(condition.field, v) for v in condition.none_of]
+        return q.Filter(must=must, must_not=must_not) if must or must_not else None
+
+    def _range(self, condition: Condition) -> Any:
+        q = self._engine
+        bounds = q.RangeFloat(gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte)
+        return q.FieldCondition(payload_key(condition.field), range=bounds)
+
+    def _equals(self, field: str, value: Scalar) -> Any:
+        q = self._engine
+        if isinstance(value, bool):  # the engine's bindings take True for 1, so truth is kept as text
+            value = str(value).lower()
+        if isinstance(value, str):
+            return q.FieldCondition(payload_key(field), match=q.MatchValue(value))
+        return q.FieldCondition(payload_key(field), range=q.RangeFloat(gte=float(value), lte=float(value)))
+
+
+def _keeps_small_vectors(directory: Path) -> bool:
+    """Whether the engine was last told to keep vectors in memory in fewer bits."""
+    with contextlib.suppress(OSError):  # the engine says what is wrong with its files
+        return b"quantization_config" in (directory / "edge_config.json").read_bytes()
+    return False
+
+
+def _kilobytes(points: int, dimensions: Mapping[str, int]) -> int:
+    """Return the size, as the engine counts it, of a part with so many points: by its longest vector."""
+    return points * max(dimensions.values()) * 4 // 1024
+
+
+def _point(record: engine.Record | engine.ScoredPoint) -> Point:
+    vectors = record.vector or {}
+    payload = record.payload or {}
+    named = {name: np.asarray(values, np.float32) for name, values in vectors.items()}  # type: ignore[union-attr]
+    return Point(payload["id"], named, payload)
+
+
+def _neighbors(answer: Sequence[engine.ScoredPoint], metric: Metric) -> list[Neighbor]:
+    found = []
+    for scored in answer:
+        distance = max(0.0, 1.0 - scored.score) if metric == "cosine" else scored.score
+        payload = scored.payload or {}
+        found.append(Neighbor(payload["id"], distance, payload))
+    return sorted(found, key=lambda n: (n.distance, n.id))

@@ -1,0 +1,1 @@
+"""A catalogue on a Qdrant server or cluster."""

@@ -1,0 +1,196 @@
+"""A connection to a Qdrant server: every request is repeated until it is answered, or patience ends."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from serupa.errors import CatalogError, MissingExtraError, StoreUnavailableError
+from serupa.storage.qdrant.address import ServerAddress
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+_T = TypeVar("_T")
+
+KEY_VARIABLE = "SERUPA_QDRANT_API_KEY"
+READ_PATIENCE_S = 10.0
+"""A search that takes longer helps nobody; whoever waits for it is told."""
+WRITE_PATIENCE_S = 120.0
+"""Long enough for a node to restart in the middle of indexing."""
+
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+
+# a request that ended so may have been carried out or not: all of ours may be repeated
+_TRANSIENT_GRPC = {
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "ABORTED",
+    "CANCELLED",
+    "INTERNAL",
+    "UNKNOWN",
+}
+_DENIED_GRPC = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
+
+
+class MissingError(Exception):
+    """The server has no such collection."""
+
+
+class ExistsError(Exception):
+    """The server has such a collection already."""
+
+
+class Connection:
+    """Sends requests to a server. May be used by several threads.
+
+    Every request of Serupa's says what is to be there afterwards, not what is to change, so that one whose
+    answer was lost is sent again without harm.
+
+    Parameters
+    ----------
+    address : ServerAddress
+        For messages.
+    client : QdrantClient
+    read_patience_s, write_patience_s : float, optional
+        How long a request is repeated while there is no answer; the defaults above unless given.
+    """
+
+    def __init__(
+        self,
+        address: ServerAddress,
+        client: QdrantClient,
+        *,
+        read_patience_s: float | None = None,
+        write_patience_s: float | None = None,
+    ) -> None:
+        self.address = address
+        self._client = client
+        self._read_patience_s = READ_PATIENCE_S if read_patience_s is None else read_patience_s
+        self._write_patience_s = WRITE_PATIENCE_S if write_patience_s is None else write_patience_s
+        self._random = random.Random()  # noqa: S311 -- spreads retries, keeps no secret
+        self._lock = threading.Lock()
+        self.repeated = 0
+
+    def read(self, ask: Callable[[QdrantClient], _T]) -> _T:
+        """Ask for something.
+
+        Raises
+        ------
+        MissingError
+            If the collection is not there.
+        StoreUnavailableError
+            If there is no answer.
+        CatalogError
+            If the server refuses.
+        """
+        return self._until(ask, self._read_patience_s)
+
+    def write(self, change: Callable[[QdrantClient], _T]) -> _T:
+        """Change something; as `read`, with more patience. `ExistsError` if it is there already."""
+        return self._until(change, self._write_patience_s)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _until(self, send: Callable[[QdrantClient], _T], patience_s: float) -> _T:
+        started, pause = time.monotonic(), _FIRST_PAUSE_S
+        while True:
+            try:
+                return send(self._client)
+            except Exception as error:
+                wait = self._wait(error, pause)
+                if time.monotonic() + wait - started > patience_s:
+                    raise StoreUnavailableError(
+                        f"{self.address}: no answer within {patience_s:g} s ({_reason(error)}); is a Qdrant "
+                        f"server there, with REST at port {self.address.port} and gRPC at "
+                        f"{self.address.grpc_port}?"
+                    ) from error
+            with self._lock:
+                self.repeated += 1
+            time.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _wait(self, error: Exception, pause: float) -> float:
+        """Return how long to wait before trying again; raise what trying again would not change."""
+        status, code = getattr(error, "status_code", None), _grpc_code(error)
+        text = _reason(error)
+        missing = isinstance(error, ValueError) and text.startswith("Collection ")
+        if status == 404 or code == "NOT_FOUND" or (missing and text.endswith("not found")):
+            raise MissingError(text) from error
+        if status == 409 or code == "ALREADY_EXISTS" or "already exists" in text:
+            raise ExistsError(text) from error
+        if status in (401, 403) or code in _DENIED_GRPC:
+            raise CatalogError(f"{self.address}: the server wants a key: set {KEY_VARIABLE}") from error
+        asked = getattr(error, "retry_after_s", None)
+        if asked is not None:
+            return min(float(asked), _LONGEST_PAUSE_S)
+        if code in _TRANSIENT_GRPC or (status is not None and (status >= 500 or status in (408, 429))):
+            return pause * self._random.uniform(0.5, 1.0)
+        if _lost(error):
+            return pause * self._random.uniform(0.5, 1.0)
+        raise CatalogError(f"{self.address}: the server refused: {text}") from error
+
+
+def connect(address: ServerAddress) -> Connection:
+    """Make a connection; nothing is sent yet.
+
+    The server's key is taken from ``SERUPA_QDRANT_API_KEY``.
+
+    Raises
+    ------
+    MissingExtraError
+        If the ``qdrant`` extra is not installed.
+    """
+    try:
+        from qdrant_client import QdrantClient
+    except ImportError as error:
+        raise MissingExtraError("a catalogue on a server", "qdrant") from error
+    client = QdrantClient(
+        host=address.host,
+        port=address.port,
+        grpc_port=address.grpc_port,
+        prefer_grpc=address.transport == "grpc",
+        https=address.tls,
+        api_key=os.environ.get(KEY_VARIABLE) or None,
+        timeout=address.timeout_s,
+        check_compatibility=False,
+    )
+    return Connection(address, client)
+
+
+def _grpc_code(error: Exception) -> str | None:
+    code = getattr(error, "code", None)
+    return getattr(code(), "name", None) if callable(code) else None
+
+
+def _lost(error: Exception) -> bool:
+    """Whether the connection failed: there is no status because there was no answer."""
+    import httpx
+
+    source = getattr(error, "source", error)
+    return isinstance(source, httpx.HTTPError | ConnectionError | TimeoutError)
+
+
+def _reason(error: Exception) -> str:
+    """Return the server's own words on one line."""
+    details = getattr(error, "details", None)
+    text = details() if callable(details) else None
+    if text is None and getattr(error, "content", None):
+        text = _rest_reason(error)
+    text = str(text or getattr(error, "source", None) or error or type(error).__name__)
+    return " ".join(text.split())[:300]
+
+
+def _rest_reason(error: Any) -> str:
+    try:
+        return str(error.structured()["status"]["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.status_code} {error.reason_phrase}".strip()

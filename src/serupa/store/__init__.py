@@ -1,1 +1,0 @@
-"""What keeps points and finds neighbours: the ``Store`` protocol and its implementations."""

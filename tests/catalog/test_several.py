@@ -1,0 +1,68 @@
+"""Several photos as one query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from serupa import Catalog, CatalogError, ImageError, Item
+from serupa.catalog.several import mean_direction, search_several
+from serupa.cli import app
+from serupa.vectors import METRICS
+
+
+def test_one_photo_is_a_search(catalog: Catalog, items: list[Item]) -> None:
+    for metric in METRICS:
+        one, same = (
+            [hit.item.id for hit in found]
+            for found in (
+                search_several(catalog, [items[3].image], 8, metric=metric),
+                catalog.search(items[3].image, 8, metric=metric),
+            )
+        )
+        assert one == same
+
+
+def test_what_two_photos_have_in_common_is_nearest(catalog: Catalog, items: list[Item]) -> None:
+    for metric in METRICS:
+        found = search_several(catalog, [items[3].image, items[9].image], 4, metric=metric)
+        assert {hit.item.id for hit in found[:2]} == {items[3].id, items[9].id}
+        assert set(found.timing_ms) == {"decode", "encode", "search"}
+    hats = search_several(
+        catalog, [Path(items[3].image).read_bytes(), items[9].image], where="category=hats", by="product"
+    )
+    assert {hit.item.attributes["category"] for hit in hits_of(hats)} == {"hats"}
+
+
+def hits_of(found: object) -> list:  # type: ignore[type-arg]
+    return list(found)  # type: ignore[call-overload]
+
+
+def test_no_photo_counts_more_than_another() -> None:
+    small, large = np.array([1.0, 0.0], np.float32), np.array([0.0, 9.0], np.float32)
+    np.testing.assert_allclose(mean_direction(np.stack([small, large])), 5 / np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(mean_direction(large[None]), large)
+    assert not mean_direction(np.zeros((2, 3), np.float32)).any()
+    assert not mean_direction(np.stack([small, -small])).any()
+
+
+def test_what_cannot_be_asked(catalog: Catalog, items: list[Item], tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="at least one photo"):
+        search_several(catalog, [])
+    with pytest.raises(ImageError, match="gone"):
+        search_several(catalog, [items[0].image, tmp_path / "gone.jpg"])
+
+
+def test_command(items: list[Item], tmp_path: Path) -> None:
+    with Catalog.create(tmp_path / "c") as made:
+        made.add(items[:8])
+    call = ["search", items[1].image, items[2].image, "-c", str(tmp_path / "c"), "-k", "2"]
+    done = CliRunner().invoke(app, [*call, "--sheet", str(tmp_path / "sheet.png")])
+    assert done.exit_code == 0, done.output
+    assert "item-01" in done.stdout
+    assert "item-02" in done.stdout
+    assert (tmp_path / "sheet.png").exists()
+    assert CliRunner().invoke(app, [*call, "--crop", "0,0,1,0.5"]).exit_code == 2
