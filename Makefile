@@ -60,7 +60,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.installed-dev
-	TERM=dumb NO_COLOR=1 COLUMNS=80 $(BIN)/python -m typer serupa.cli utils docs --name serupa \
+	TERM=dumb NO_COLOR=1 COLUMNS=80 $(BIN)/python -m typer serupa.cli.commands utils docs --name serupa \
 	  --title "The serupa command" --output docs/cli.md
 
 # What is compared with lives in an environment of its own, like PyTorch above.

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serupa import AddReport, Catalog, CatalogError, Item
-from serupa.cli import app
+from serupa.cli.commands import app
 from serupa.cluster import add_with_ray
 from tests.conftest import draw_photo
 from tests.qdrant_server import Server, running

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from serupa import Catalog, Item
-from serupa.cli import app
+from serupa.cli.commands import app
 from serupa.errors import CatalogError, EncoderError, ImageError, ItemNotFoundError
 from serupa.explain import color_map, contributions, draw, explain, measure
 from serupa.images import Crop

@@ -14,6 +14,16 @@
 
 from __future__ import annotations
 
+import re
+
+# Control characters, those that turn the direction of text, and what stands for undecodable bytes
+_NOT_SHOWN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return a text on one line that drives no terminal: control characters are written out."""
+    return _NOT_SHOWN.sub(lambda found: repr(found[0])[1:-1], text)
+
 
 class SerupaError(Exception):
     """Base of every error that Serupa raises on purpose.
@@ -43,7 +53,7 @@ class SerupaError(Exception):
     def __str__(self) -> str:
         """Return the error as one line: ``subject: problem; hint``."""
         text = f"{self.subject}: {self.problem}" if self.problem else str(self.subject)
-        return f"{text}; {self.hint}" if self.hint else text
+        return printable(f"{text}; {self.hint}" if self.hint else text)
 
 
 class UsageError(SerupaError):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from serupa import Catalog, CatalogError, Item
 from serupa.catalog.copy import copy_catalog
-from serupa.cli import app
+from serupa.cli.commands import app
 from serupa.learning.whitening import fit_whitening
 from serupa.storage.qdrant import backend as place
 from tests.qdrant_server import Server, running

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from serupa import Catalog, CatalogError, ImageError, Item
 from serupa.catalog.several import mean_direction, search_several
-from serupa.cli import app
+from serupa.cli.commands import app
 from serupa.vectors import METRICS
 
 

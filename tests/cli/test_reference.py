@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 def test_reference_is_up_to_date() -> None:
-    command = [sys.executable, "-m", "typer", "serupa.cli", "utils", "docs", "--name", "serupa"]
+    command = [sys.executable, "-m", "typer", "serupa.cli.commands", "utils", "docs", "--name", "serupa"]
     made = subprocess.run(
         [*command, "--title", "The serupa command"],
         capture_output=True,

@@ -139,7 +139,7 @@ def commands() -> dict[str, list[str]]:
 def test_serupa_takes_the_commands(name: str) -> None:
     import typer
 
-    from serupa.cli import app
+    from serupa.cli.commands import app
 
     command, *arguments = commands()[name]
     parsed = typer.main.get_command(app).commands[command].make_context(command, list(arguments))  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serupa import Catalog, CatalogError, Item
-from serupa.cli import app
+from serupa.cli.commands import app
 from serupa.evaluation.experiment import other_catalog
 from tests.conftest import draw_photo
 

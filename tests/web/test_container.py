@@ -16,7 +16,7 @@ import pytest
 import typer.main
 import yaml
 
-from serupa.cli import app
+from serupa.cli.commands import app
 from serupa.files.cache import cache_dir
 from serupa.web import Settings
 from serupa.web.settings import load_settings

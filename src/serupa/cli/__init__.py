@@ -1,84 +1,69 @@
-"""The ``serupa`` command: one module a command; each parses, calls the library and prints."""
+"""The ``serupa`` command: one module a command, and here how every one of them ends."""
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
-import typer
+from serupa.errors import SerupaError, printable
 
-from serupa.cli import (
-    backup,
-    copy,
-    doctor,
-    encoders,
-    evaluate,
-    explain,
-    export,
-    index,
-    info,
-    outfit,
-    recommend,
-    remove,
-    reproduce,
-    sample,
-    search,
-    serve,
-    tune,
-    wardrobe,
-)
-from serupa.errors import SerupaError
+if TYPE_CHECKING:
+    from typing import NoReturn, TextIO
 
-app = typer.Typer(
-    name="serupa",
-    help="Visual search for fashion: photo in, look-alikes out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # help drawn by Rich takes longer to load than all the rest of `serupa --help`
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("sample")(sample.sample)
-app.command("index")(index.index)
-app.command("search")(search.search)
-app.command("similar")(search.similar)
-app.command("recommend")(recommend.recommend)
-app.command("outfit")(outfit.outfit)
-app.add_typer(wardrobe.app, name="wardrobe")
-app.command("remove")(remove.remove)
-app.command("info")(info.info)
-app.command("copy")(copy.copy)
-app.command("publish")(copy.publish)
-app.command("explain")(explain.explain)
-app.command("serve")(serve.serve)
-app.add_typer(encoders.app, name="encoders")
-app.command("evaluate")(evaluate.evaluate)
-app.command("reproduce")(reproduce.reproduce)
-app.command("tune")(tune.tune)
-app.command("export")(export.export)
-app.command("check")(backup.check)
-app.command("backup")(backup.backup)
-app.command("restore")(backup.restore)
-app.command("doctor")(doctor.doctor)
+TRACEBACK = "SERUPA_TRACEBACK"
+"""Environment variable for developers: any value shows where an error came from, and libraries' warnings."""
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
-        import serupa
-
-        typer.echo(f"serupa {serupa.__version__}")
-        raise typer.Exit
-
-
-def main() -> None:
-    """Run the command line: exit 0 when done, 1 when the user's input is wrong, 2 for wrong usage."""
+def main() -> NoReturn:
+    """Run the command line; whatever goes wrong is one line on stderr and an exit status of its own."""
+    status = 0
+    developing = bool(os.environ.get(TRACEBACK))
+    if not developing and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        _replace_what_cannot_be_encoded(stream)
     try:
-        app()
+        try:
+            from serupa.cli.commands import app  # what is imported here takes longest: Ctrl-C may come now
+
+            app()
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = _end("stopped", 130)
+    except BrokenPipeError:  # whoever read our output has stopped reading, as `| head` does
+        status = _end("", 0)
     except SerupaError as error:
-        typer.echo(f"serupa: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        # whoever read our output has stopped reading, as `| head` does
-        sys.stderr.close()
-        sys.exit(0)
+        status = _end(str(error), error.exit_status)
+    except Exception as error:
+        if developing:
+            raise
+        status = _end(_reason(error), 1)
+    sys.exit(status)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'output'}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return f"{type(error).__name__}: {error}; to see where it came from, set {TRACEBACK}=1"
+
+
+def _end(text: str, status: int) -> int:
+    """Say why the command ends, and let go of an output that cannot be written: Python would try again."""
+    try:
+        if text:
+            print(printable(f"serupa: {text}"), file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _replace_what_cannot_be_encoded(stream: TextIO) -> None:
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
+
+from serupa.errors import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,15 +19,33 @@ if TYPE_CHECKING:
     from serupa.evaluation import Evaluation
     from serupa.evaluation.comparison import Difference
 
+_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # those that json leaves as they are
+_FOLDED = 6
+
 
 def as_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
+    # An encoding that cannot hold every letter gets escapes, which JSON reads back as the letters
+    text = json.dumps(value, ensure_ascii=not _is_unicode(sys.stdout), allow_nan=False, indent=2)
+    typer.echo(_CONTROLS.sub(lambda control: f"\\u{ord(control[0]):04x}", text))
 
 
 def message(text: str) -> None:
     """Tell a person something, on stderr."""
-    typer.echo(text, err=True)
+    _echo(text, err=True)
+
+
+def line(text: str) -> None:
+    """Print what was asked for, on stdout."""
+    _echo(text, err=False)
+
+
+def _echo(text: str, *, err: bool) -> None:
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=err)
+
+
+def _is_unicode(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().startswith("utf")
 
 
 def size(count: float) -> str:
@@ -37,32 +58,53 @@ def size(count: float) -> str:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under ``(title, "left" or "right")`` columns on stdout, as wide as they need."""
+    """Print rows under ``(title, "left" or "right")`` columns on stdout, as wide as they need.
+
+    Numbers (right) are never broken: a terminal too narrow for them gets a list of its values for each row.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[printable(cell) for cell in row] for row in rows]
+    # piped into a file there is no width to respect, and cut cells would lose what was asked for
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if console.width < _narrowest(columns, cells):
+        for row in cells:
+            pairs({title: cell for (title, _), cell in zip(columns, row, strict=True) if cell})
+            line("")
+        return
     drawn: Table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for title, side in columns:
-        drawn.add_column(title, justify="right" if side == "right" else "left", overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    # piped into a file there is no width to respect, and cut cells would lose what was asked for
-    Console(width=None if sys.stdout.isatty() else 200).print(drawn)
+        number = side == "right"
+        drawn.add_column(title, justify="right" if number else "left", overflow="fold", no_wrap=number)
+    for row in cells:
+        drawn.add_row(*map(Text, row))
+    console.print(drawn)
+
+
+def _narrowest(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> int:
+    """Return the least width that a table needs: numbers whole, texts folded to a few letters."""
+    widths = [
+        max(len(title), *(len(row[number]) for row in rows)) if side == "right" else _FOLDED
+        for number, (title, side) in enumerate(columns)
+        if rows
+    ]
+    return sum(widths) + 2 * len(widths)
 
 
 def pairs(values: Mapping[str, str]) -> None:
     """Print names and values in two columns on stdout."""
-    widest = max(map(len, values))
+    widest = max(map(len, values), default=0)
     for name, value in values.items():
-        typer.echo(f"{name:<{widest}}  {value}")
+        line(f"{name:<{widest}}  {value}".rstrip())
 
 
 def hits(result: SearchResult) -> None:
     """Print a search as a table: rank, name, distance, similarity and what tells the items apart."""
     if not result.hits:
-        typer.echo("Nothing found: no item passes the filter.")
+        line("Nothing found: no item passes the filter.")
         return
     categorised = any("category" in hit.item.attributes for hit in result.hits)
     columns = [("Rank", "right"), ("Name", "left"), *([("Category", "left")] * categorised)]
@@ -80,7 +122,7 @@ def hits(result: SearchResult) -> None:
 def recommendation(result: Recommendation, likes: Sequence[str]) -> None:
     """Print what is recommended as a table, each with the like that it is near to."""
     if not result.hits:
-        typer.echo("Nothing to recommend: no item passes the filter.")
+        line("Nothing to recommend: no item passes the filter.")
         return
     rows = []
     for hit, because in zip(result.hits, result.because, strict=True):
@@ -108,11 +150,11 @@ def evaluation(result: Evaluation) -> None:
         (heading, *(str(measured.estimates[key]) for measured in result.metrics.values()))
         for key, heading in result.columns()
     ]
-    typer.echo(result.description())
+    line(result.description())
     table([("Measure", "left"), *((name.capitalize(), "right") for name in result.metrics)], rows)
-    typer.echo(f"Mean over the queries (95 % bootstrap interval, {result.resamples:,} resamples).")
+    line(f"Mean over the queries (95 % bootstrap interval, {result.resamples:,} resamples).")
     for verdict in result.verdicts():
-        typer.echo(f"- {verdict}")
+        line(f"- {verdict}")
 
 
 def differences(by_label: Mapping[str, Sequence[Difference]]) -> None:
