@@ -9,7 +9,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -72,3 +74,53 @@ def sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace a file in one step by these bytes: see `replacing`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    with replacing(path, durable=durable) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a file to be written whole: whoever reads it, also after a crash, sees the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder must be there.
+    durable : bool
+        Whether it is on the disk, under its name, when the block ends: not needed for what can be made again.
+
+    Yields
+    ------
+    binary file
+        What is written to it takes the file's place at the end of the block, unless the block raises.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the old one is still there.
+    """
+    # A name of this thread alone: others may write the same file
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")
+    try:
+        with unfinished.open("w+b") as stream:
+            yield stream
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from pathlib import Path
+
+from serupa.files.atomic import write_atomic
 
 _SETTLED_NS = 2_000_000_000
 
@@ -29,19 +30,9 @@ def write_whole(path: Path, data: bytes) -> bool:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        write_atomic(path, data, durable=False)
     except OSError:
         return False
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except OSError:
-        discard(Path(temporary))
-        return False
-    except BaseException:
-        discard(Path(temporary))
-        raise
     return True
 
 
