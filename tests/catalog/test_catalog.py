@@ -17,14 +17,14 @@ from serupa import (
     Catalog,
     CatalogError,
     Crop,
-    EncoderError,
     FilterError,
     ImageError,
     Item,
     ItemNotFoundError,
     load_encoder,
 )
-from serupa.encoders import load_card
+from serupa.encoders import Card, load_card
+from serupa.errors import NotFoundError
 from serupa.vectors import METRICS
 from tests.conftest import draw_photo
 
@@ -258,14 +258,14 @@ def test_create_refuses_what_is_occupied(tmp_path: Path, photos: Path, items: li
         Catalog.open(tmp_path / "nothing")
     with pytest.raises(CatalogError, match="unknown metric hamming"):
         Catalog.create(tmp_path / "d", metrics=["hamming"])
-    with pytest.raises(EncoderError):
+    with pytest.raises(NotFoundError):
         Catalog.create(tmp_path / "d", encoder="nothing")
     assert not (tmp_path / "d").exists()
 
 
 def test_made_with_a_card_of_ones_own(tmp_path: Path, items: list[Item]) -> None:
     """A card need not be in a file; the catalogue keeps it."""
-    card = replace(load_card("efficientnet-lite0"), name="small", input_size=96)
+    card = Card.from_dict({**load_card("efficientnet-lite0").to_dict(), "name": "small", "input_size": 96})
     with Catalog.create(tmp_path / "c", card) as catalog:
         assert catalog.add(items[:2]).added == 2
     with Catalog.create(tmp_path / "c", card, exist_ok=True) as catalog:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serupa.encoders import DEFAULT, Card, list_cards, load_card
-from serupa.errors import EncoderError
+from serupa.errors import InvalidInputError, NotFoundError
 from tests.encoders.conftest import CARD, SIDE
 
 
@@ -55,17 +55,15 @@ def test_a_card_of_ones_own_weights(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines, '[weights]\nfile = "tuned.pth"']))
     assert load_card(str(path)).weights.file == str(tmp_path / "tuned.pth")
     path.write_text(path.read_text().replace("2048", "1000"))
-    with pytest.raises(EncoderError, match=r"tuned\.toml: dimension is 1000: it must be 2048"):
+    with pytest.raises(InvalidInputError, match="dimension"):
         load_card(str(path))
 
 
-def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(EncoderError, match=r"no encoder 'resnet'.*efficientnet-lite0, resnet50.*\.toml"):
+def test_an_unknown_name_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError) as raised:
         load_card("resnet")
-
-
-def test_a_card_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match=r"none\.toml: cannot read the card"):
+    assert all(card.name in raised.value.hint for card in list_cards())
+    with pytest.raises(NotFoundError):
         load_card(tmp_path / "none.toml")
 
 
@@ -73,56 +71,50 @@ def test_a_card_that_is_not_there(tmp_path: Path) -> None:
 def test_a_card_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "card.toml"
     path.write_bytes(content)
-    with pytest.raises(EncoderError, match=r"card\.toml: not a card"):
+    with pytest.raises(InvalidInputError) as raised:
         load_card(path)
+    assert raised.value.subject == path
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "message"),
+    ("before", "after", "field"),
     [
-        ("dimension = 5\n", "", "dimension is missing: it must be a whole number from 1 to 65536"),
-        ("dimension = 5", "dimension = 0", "dimension is 0"),
-        ("dimension = 5", "dimension = true", "dimension is True"),
-        ("dimension = 5", "name = '../up'\ndimension = 5", "name is '../up': it must be letters, digits"),
-        ("dimension = 5", "dimensions = 5", "dimensions is not a field of a card: use name, title"),
-        ('architecture = "onnx"', 'architecture = "vgg"', "one of efficientnet-lite0, resnet50, onnx"),
-        ('architecture = "onnx"', 'architecture = "resnet50"', "onnx is for architecture 'onnx' only"),
-        ("mean = [0.5, 0.4, 0.3]", "mean = [0.5, 0.4]", "mean is .*three numbers"),
-        ("mean = [0.5, 0.4, 0.3]", "mean = [0.5, nan, 0.3]", "mean is .*three numbers"),
-        ("std = [0.2, 0.25, 0.5]", "std = [0.2, 0, 0.5]", "std is .*three numbers above 0"),
-        ('resize = "pad"', 'resize = "fit"', "resize is 'fit': it must be one of squash, crop, pad"),
-        ('resample = "bicubic"', 'resample = ["bicubic"]', "resample is .*one of bilinear, bicubic"),
-        ('file = "model.onnx"', "", r"weights\.file is missing"),
-        ('file = "model.onnx"', 'file = " "', r"weights\.file is ' '"),
-        ("[weights]", "[weights]\nsha256 = 'ABC'", r"weights\.sha256 is 'ABC': it must be 64 lower-case"),
-        (
-            'file = "model.onnx"',
-            'file = "../a"\npackage = "b"',
-            r"weights\.file is '\.\./a': it must be a relative path",
-        ),
-        ("[weights]", "[weights]\nrepo = 'me/shop'", r"weights\.revision is missing.*can be checked"),
-        ("[weights]", "[weights]\nrepo = 'me/shop'\nrevision = 'main'", "a full commit hash, not a branch"),
-        (
-            '[weights]\nfile = "model.onnx"',
-            "weights = 'model.onnx'",
-            "weights is 'model.onnx': it must be a table",
-        ),
-        ('layout = "NCHW"', 'layout = "CHW"', r"onnx\.layout is 'CHW': it must be one of NCHW, NHWC"),
-        ('output = "vector"', 'outputs = "vector"', r"onnx\.outputs is not a field"),
+        ("dimension = 5\n", "", "dimension"),
+        ("dimension = 5", "dimension = 0", "dimension"),
+        ("dimension = 5", "dimension = true", "dimension"),
+        ("dimension = 5", "name = '../up'\ndimension = 5", "name"),
+        ("dimension = 5", "dimensions = 5", "dimension"),
+        ('architecture = "onnx"', 'architecture = "vgg"', "architecture"),
+        ('architecture = "onnx"', 'architecture = "resnet50"', "onnx"),
+        ("mean = [0.5, 0.4, 0.3]", "mean = [0.5, 0.4]", "mean"),
+        ("mean = [0.5, 0.4, 0.3]", "mean = [0.5, nan, 0.3]", "mean"),
+        ("std = [0.2, 0.25, 0.5]", "std = [0.2, 0, 0.5]", "std"),
+        ('resize = "pad"', 'resize = "fit"', "resize"),
+        ('resample = "bicubic"', 'resample = ["bicubic"]', "resample"),
+        ('file = "model.onnx"', "", "file"),
+        ('file = "model.onnx"', 'file = " "', r"weights\.file"),
+        ("[weights]", "[weights]\nsha256 = 'ABC'", r"weights\.sha256"),
+        ('file = "model.onnx"', 'file = "../a"\npackage = "b"', r"relative path.*weights"),
+        ("[weights]", "[weights]\nrepo = 'me/shop'", "revision.*weights"),
+        ("[weights]", "[weights]\nrepo = 'me/shop'\nrevision = 'main'", r"weights\.revision"),
+        ('[weights]\nfile = "model.onnx"', "weights = 'model.onnx'", "weights"),
+        ('layout = "NCHW"', 'layout = "CHW"', r"onnx\.layout"),
+        ('output = "vector"', 'outputs = "vector"', "output"),
     ],
 )
-def test_a_wrong_card_is_named_with_its_field(tmp_path: Path, before: str, after: str, message: str) -> None:
+def test_a_wrong_card_is_named_with_its_field(tmp_path: Path, before: str, after: str, field: str) -> None:
     path = tmp_path / "card.toml"
     text = CARD.replace("LAYOUT", "NCHW")
     assert before in text
     path.write_text(text.replace(before, after))
-    with pytest.raises(EncoderError, match=rf"card\.toml: .*{message}"):
+    with pytest.raises(InvalidInputError, match=field) as raised:
         load_card(path)
+    assert raised.value.subject == path
 
 
 def test_a_card_from_a_catalogue_is_checked_too() -> None:
     values = {**load_card(DEFAULT).to_dict(), "input_size": "224"}
-    with pytest.raises(EncoderError, match="efficientnet-lite0: input_size is '224'"):
+    with pytest.raises(InvalidInputError, match="input_size"):
         Card.from_dict(values)
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,16 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from serupa.encoders import DEFAULT, Encoder, load_card, load_encoder
+from serupa import Catalog
+from serupa.encoders import DEFAULT, Encoder, describe, load_card, load_encoder
 from serupa.encoders.session import available_cpus, choose_providers
-from serupa.errors import EncoderError, ImageError
+from serupa.errors import (
+    DamagedError,
+    InvalidInputError,
+    SerupaError,
+    UnavailableError,
+    UsageError,
+)
 from tests.conftest import draw_photo
 from tests.encoders.checkpoints import pictures
 from tests.encoders.conftest import DIMENSION, MEAN, SIDE, STD, WriteCard, tiny_model, tiny_weights
@@ -70,7 +80,7 @@ def test_pixels_may_lie_anyhow_in_memory(encoder: Encoder) -> None:
 )
 def test_other_pixels_are_refused(encoder: Encoder, wrong: NDArray[np.uint8]) -> None:
     for method in (encoder.encode, encoder.feature_maps):
-        with pytest.raises(EncoderError, match=r"takes pixels as uint8 \(n, 224, 224, 3\), not "):
+        with pytest.raises(UsageError, match=r"takes pixels as uint8 \(n, 224, 224, 3\), not "):
             method(wrong)
 
 
@@ -99,12 +109,12 @@ def test_a_photo(encoder: Encoder, tmp_path: Path) -> None:
     assert squashed.card.resize == "squash"
     assert not np.array_equal(squashed.preprocess(photo), shown)
     (tmp_path / "photo.jpg").write_text("text")
-    with pytest.raises(ImageError, match=r"photo\.jpg"):
+    with pytest.raises(InvalidInputError, match=r"photo\.jpg"):
         encoder.encode_photo(tmp_path / "photo.jpg")
 
 
 def test_a_resize_that_does_not_exist() -> None:
-    with pytest.raises(EncoderError, match="resize is 'fit': it must be one of squash, crop, pad"):
+    with pytest.raises(InvalidInputError, match="resize"):
         load_encoder(resize="fit")  # type: ignore[arg-type]
 
 
@@ -130,7 +140,7 @@ def test_threads_are_set_once() -> None:
     one = load_encoder(threads=1)
     assert one._session.get_session_options().intra_op_num_threads == 1
     assert load_encoder()._session.get_session_options().intra_op_num_threads == available_cpus()
-    with pytest.raises(EncoderError, match="at least one thread"):
+    with pytest.raises(UsageError, match="threads"):
         load_encoder(threads=0)
 
 
@@ -146,9 +156,7 @@ def test_providers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_providers() == ["CPUExecutionProvider"]
     monkeypatch.setenv("SERUPA_PROVIDERS", "directml, CUDA,cpu")
     assert choose_providers() == ["DmlExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
-    with pytest.raises(
-        EncoderError, match="no execution provider 'coreml': it has CUDAExecutionProvider, Dml"
-    ):
+    with pytest.raises(UnavailableError, match="coreml: .*it has CUDAExecutionProvider, Dml"):
         choose_providers(["coreml"])
 
 
@@ -160,7 +168,7 @@ def test_a_provider_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ort, "get_available_providers", lambda: available)
     with (
         pytest.warns(UserWarning, match="CUDA"),
-        pytest.raises(EncoderError, match="CUDAExecutionProvider is built in but does not start here"),
+        pytest.raises(UnavailableError, match="CUDAExecutionProvider"),
     ):
         load_encoder(providers=["cuda"])
 
@@ -182,6 +190,22 @@ def test_graphs_are_kept_and_damaged_ones_replaced(own_cache: Path) -> None:
         np.testing.assert_array_equal(load_encoder().encode(photos), expected)
         assert kept[0].read_bytes() == whole[0]
         assert len(kept[1].read_bytes()) == len(whole[1])
+
+
+def test_a_graph_that_rots_in_the_cache_is_made_anew(own_cache: Path) -> None:
+    """Its bytes are hashed, not its time of change, which bit rot leaves alone."""
+    photos = pictures(1, 224)
+    expected = load_encoder().encode(photos)
+    (kept,) = (own_cache / "optimized").glob("*.onnx")
+    os.utime(kept, (time.time() - 60,) * 2)
+    load_encoder()
+    state, whole = kept.stat(), kept.read_bytes()
+    middle = len(whole) // 2
+    kept.write_bytes(
+        whole[:middle] + bytes(byte ^ 4 for byte in whole[middle : middle + 400]) + whole[middle + 400 :]
+    )
+    os.utime(kept, ns=(state.st_atime_ns, state.st_mtime_ns))
+    np.testing.assert_array_equal(load_encoder().encode(photos), expected)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +254,7 @@ def test_an_embedding_may_keep_its_pooled_axes(write_card: WriteCard, pixels: ND
 def test_a_card_without_feature_maps(write_card: WriteCard, pixels: NDArray[np.uint8]) -> None:
     encoder = load_encoder(str(write_card(replace=('feature_map = "maps"\n', ""))))
     assert encoder.encode(pixels).shape == (3, DIMENSION)
-    with pytest.raises(EncoderError, match=r"tiny gives no feature maps: its card names none"):
+    with pytest.raises(UsageError, match="feature maps"):
         encoder.feature_maps(pixels)
 
 
@@ -257,29 +281,27 @@ def test_a_model_instead_of_the_cards(
         (
             "dimension = 5",
             "dimension = 6",
-            r"output 'vector' \(output\) is \['n', 5\], but it must be \(n, 6\)",
+            r"output 'vector' \(output\) is \['n', 5\]; its card says \(n, 6\)",
         ),
-        ('feature_map = "maps"', 'feature_map = "vector"', r"\(feature_map\) is .* must be \(n, 5, h, w\)"),
+        ('feature_map = "maps"', 'feature_map = "vector"', r"\(feature_map\) is .* says \(n, 5, h, w\)"),
         (
             'file = "model.onnx"',
             'file = "other.onnx"',
-            "other.onnx: there is no such file",
+            r"other\.onnx",
         ),
-        ('file = "model.onnx"', 'file = "tiny.toml"', "tiny.toml: not an ONNX model"),
-        ("[weights]", f"[weights]\nsha256 = '{'0' * 64}'", "model.onnx is not the file of its card"),
+        ('file = "model.onnx"', 'file = "tiny.toml"', r"tiny\.toml: not an ONNX model"),
+        ("[weights]", f"[weights]\nsha256 = '{'0' * 64}'", r"model\.onnx: is not the file of its card"),
     ],
 )
 def test_a_card_that_does_not_fit_its_model(
     write_card: WriteCard, pixels: NDArray[np.uint8], before: str, after: str, message: str
 ) -> None:
-    from serupa.errors import SerupaError
-
     with pytest.raises(SerupaError, match=message):
         load_encoder(str(write_card(replace=(before, after)))).encode(pixels)
 
 
 def test_a_model_for_exactly_so_many_photos(write_card: WriteCard) -> None:
-    with pytest.raises(EncoderError, match="takes exactly 4 photos at once"):
+    with pytest.raises(InvalidInputError, match="takes exactly 4 photos at once"):
         load_encoder(str(write_card(batch=4)))
 
 
@@ -288,7 +310,7 @@ def test_values_that_are_not_finite(write_card: WriteCard, tmp_path: Path, pixel
     model = tiny_model()
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(tiny_weights() * np.inf, "weight"))
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(EncoderError, match=r"output 'vector' holds values that are not finite"):
+    with pytest.raises(DamagedError, match=r"output 'vector' holds values that are not finite"):
         load_encoder(str(card)).encode(pixels)
 
 
@@ -302,7 +324,7 @@ def test_a_model_may_not_read_other_files(write_card: WriteCard, tmp_path: Path,
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=location)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(EncoderError, match=r"model\.onnx: keeps its weights in further files"):
+    with pytest.raises(InvalidInputError, match=r"model\.onnx: keeps its weights in further files"):
         load_encoder(str(card))
 
 
@@ -317,5 +339,57 @@ def test_nor_from_within_a_subgraph(write_card: WriteCard, tmp_path: Path) -> No
     hidden.external_data.add(key="location", value="/etc/passwd")
     model.graph.node.append(helper.make_node("Constant", [], ["unused"], value=hidden))
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(EncoderError, match="keeps its weights in further files"):
+    with pytest.raises(InvalidInputError, match="keeps its weights in further files"):
         load_encoder(str(card))
+
+
+# --- a model that a package brings with it
+
+
+@pytest.fixture
+def packaged(write_card: WriteCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A card whose model lies in an installed package, as that of an encoder that Serupa brings itself."""
+    folder = tmp_path / "site" / "shipping" / "data"
+    folder.mkdir(parents=True)
+    onnx.save(tiny_model("NHWC", kind=TensorProto.UINT8), folder / "tiny.onnx")
+    content = (folder / "tiny.onnx").read_bytes()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    weights = f"""[weights]
+file = "tiny.onnx"
+size = {len(content)}
+sha256 = "{hashlib.sha256(content).hexdigest()}"
+package = "shipping"
+package_path = "shipping/data/tiny.onnx"
+"""
+    return write_card("NHWC", replace=('[weights]\nfile = "model.onnx"\n', weights))
+
+
+def test_a_model_in_a_package(packaged: Path, tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    encoder = load_encoder(str(packaged))
+    np.testing.assert_allclose(
+        encoder.encode(pixels), by_hand(pixels, normalised=False).mean((2, 3)), rtol=1e-4
+    )
+    known = describe(encoder.card)
+    assert (known["present"], known["origin"]) == (True, "package")
+    assert "shipping" not in sys.modules  # found without running it
+
+
+def test_a_catalogue_of_a_model_in_a_package(packaged: Path, tmp_path: Path) -> None:
+    photo = draw_photo(tmp_path / "photos" / "a.png", 1)
+    draw_photo(tmp_path / "photos" / "b.png", 2)
+    with Catalog.create(tmp_path / "shop", encoder=str(packaged)) as catalog:
+        catalog.add(tmp_path / "photos")
+    packaged.unlink()  # a catalogue keeps its card
+    with Catalog.open(tmp_path / "shop") as catalog:
+        (hit,) = catalog.search(photo, k=1)
+        assert (hit.item.id, catalog.encoder.card.architecture) == ("a.png", "onnx")
+
+
+def test_a_model_in_a_package_that_is_damaged(packaged: Path, tmp_path: Path) -> None:
+    model = tmp_path / "site" / "shipping" / "data" / "tiny.onnx"
+    state = model.stat()
+    load_encoder(str(packaged))
+    model.write_bytes(bytes([*model.read_bytes()[:-1], 1]))
+    os.utime(model, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(UnavailableError, match=r"tiny\.onnx: is not the file of its card"):
+        load_encoder(str(packaged))

@@ -14,7 +14,7 @@ from serupa.encoders import load_card, load_encoder
 from serupa.encoders import quantize as quantizing
 from serupa.encoders.quantize import quantize
 from serupa.encoders.session import NEEDS
-from serupa.errors import EncoderError
+from serupa.errors import InvalidInputError, UnavailableError
 
 SIDE = 32
 DIMENSION = 16
@@ -122,7 +122,7 @@ def test_refuses_what_is_not_good_enough(
     card: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantizing, "MEAN_COSINE", 1.01)
-    with pytest.raises(EncoderError, match=r"small: not quantised: .* mean cosine of [01]\.\d+"):
+    with pytest.raises(InvalidInputError, match=r"small: not quantised: .* mean cosine of [01]\.\d+"):
         quantize(str(card), photos, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -130,7 +130,7 @@ def test_refuses_what_is_not_good_enough(
 def test_refuses_too_few_photos(card: Path, photos: Path, tmp_path: Path) -> None:
     for path in sorted(photos.glob("[0-9]*.png"))[10:]:
         path.unlink()
-    with pytest.raises(EncoderError, match="10 photos can be used; calibration needs 16"):
+    with pytest.raises(InvalidInputError, match="10 photos can be used; calibration needs 16"):
         quantize(str(card), photos, out=tmp_path / "out")
 
 
@@ -151,7 +151,7 @@ def test_eight_bits_are_refused_without_vnni(
     monkeypatch.setattr(quantizing, "has_vnni", lambda: True)
     made = quantize(str(card), photos, out=tmp_path / "out")
     monkeypatch.setattr("serupa.encoders.session.has_vnni", lambda: False)
-    with pytest.raises(EncoderError, match="quantised for processors with VNNI"):
+    with pytest.raises(UnavailableError, match="quantised for processors with VNNI"):
         load_encoder(str(made.card))
 
 

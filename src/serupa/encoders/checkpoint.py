@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import WeightsError
+from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
 
 Array = NDArray[Any]
 
@@ -81,21 +81,25 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Array]:
 
     Raises
     ------
-    WeightsError
-        If the file is missing, damaged, of another kind, or asks for anything but tensors.
+    NotFoundError, UnavailableError
+        If the file is missing, or cannot be read.
+    InvalidInputError
+        If it is damaged, of another kind, or asks for anything but tensors.
     """
     path = Path(path)
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFoundError(path, "there is no such weights file") from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weights ({error.strerror})") from error
+        raise UnavailableError(path, f"the weights cannot be read ({error.strerror})") from error
     try:
         return _named_arrays(_read(data))
-    except _DamagedError as error:
-        raise WeightsError(f"{path}: {error}") from error
+    except _UnfitError as error:
+        raise InvalidInputError(path, str(error)) from error
 
 
-class _DamagedError(Exception):
+class _UnfitError(Exception):
     """What is wrong with a file; the file's name is put before it further up."""
 
 
@@ -108,7 +112,7 @@ def _read(data: bytes) -> object:
         return _read_legacy(data)
     if data[8:9] == b"{":
         return _read_safetensors(data)
-    raise _DamagedError(
+    raise _UnfitError(
         "not a checkpoint: neither .safetensors nor what torch.save writes" if data else "the file is empty"
     )
 
@@ -119,10 +123,10 @@ def _named_arrays(value: object) -> dict[str, Array]:
         if isinstance(value, Mapping) and isinstance(value.get(wrapper), Mapping):
             value = value[wrapper]
     if not isinstance(value, Mapping):
-        raise _DamagedError(f"holds no state dict but a {type(value).__name__}")
+        raise _UnfitError(f"holds no state dict but a {type(value).__name__}")
     arrays = {str(key): _array(item) for key, item in value.items() if isinstance(item, np.ndarray | _Tensor)}
     if not arrays:
-        raise _DamagedError("holds no tensors by name")
+        raise _UnfitError("holds no tensors by name")
     if all(name.startswith("module.") for name in arrays):
         arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
     return arrays
@@ -141,14 +145,21 @@ def _read_safetensors(data: bytes) -> dict[str, Array]:
     try:
         entries = deserialize(data)  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError, OverflowError) as error:
-        raise _DamagedError(f"not a whole .safetensors file ({error})") from error
+        raise _UnfitError(f"not a whole .safetensors file ({error})") from error
     arrays = {}
     for name, entry in entries:
         if entry["dtype"] not in _SAFETENSORS:
-            raise _DamagedError(f"tensor {name!r} has type {entry['dtype']}, which is not supported")
+            raise _UnfitError(f"tensor {name!r} has type {entry['dtype']}, which is not supported")
         flat = _decode(entry["data"], _SAFETENSORS[entry["dtype"]])
+        if not _can_be(entry["shape"]):
+            raise _UnfitError(f"tensor {name!r:.80} has a shape that cannot be")
         arrays[name] = flat.reshape(entry["shape"])
     return arrays
+
+
+def _can_be(shape: Sequence[int]) -> bool:
+    """Tell whether NumPy takes a shape; the sides of a tensor without numbers may be any."""
+    return len(shape) <= _LARGEST_RANK and math.prod(max(side, 1) for side in shape) < 2**48
 
 
 def _decode(data: bytes | memoryview, dtype: str) -> Array:
@@ -190,7 +201,7 @@ class _Tensor:
         """View the storage; every index is known to be within it."""
         data = self.storage.data
         if data is None:
-            raise _DamagedError("the data of a tensor are missing")
+            raise _UnfitError("the data of a tensor are missing")
         strides = [stride * data.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(data[self.offset :], self.shape, strides, writeable=False)
 
@@ -207,9 +218,9 @@ def _read_zip(data: bytes) -> object:
         ValueError,
         OverflowError,
     ) as error:
-        raise _DamagedError(f"not a whole .pth file ({error})") from error
+        raise _UnfitError(f"not a whole .pth file ({error})") from error
     except (KeyError, OSError, MemoryError) as error:
-        raise _DamagedError("not a whole .pth file: its table of contents is wrong") from error
+        raise _UnfitError("not a whole .pth file: its table of contents is wrong") from error
 
 
 def _read_archive(archive: zipfile.ZipFile, size: int) -> object:
@@ -218,24 +229,24 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> object:
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or size < sum(
         entry.file_size for entry in entries
     ):
-        raise _DamagedError("not a .pth file: torch.save writes no compressed entries")
+        raise _UnfitError("not a .pth file: torch.save writes no compressed entries")
     names = {entry.filename for entry in entries}
     programs = [name for name in names if name.split("/")[1:] == ["data.pkl"]]
     if len(programs) != 1:
-        raise _DamagedError("not a .pth file: a zip archive without data.pkl")
+        raise _UnfitError("not a .pth file: a zip archive without data.pkl")
     root = programs[0].removesuffix("data.pkl")
     if root + "byteorder" in names and archive.read(root + "byteorder") != b"little":
-        raise _DamagedError("written on a big-endian machine, which is not supported")
+        raise _UnfitError("written on a big-endian machine, which is not supported")
 
     storages: dict[str, _Storage] = {}
 
     def find_storage(kind: _StorageType, key: str, count: int) -> _Storage:
         if key not in storages:
             if f"{root}data/{key}" not in names:
-                raise _DamagedError(f"the data of storage {key!r:.40} are missing")
+                raise _UnfitError(f"the data of storage {key!r:.40} are missing")
             raw = archive.read(f"{root}data/{key}")
             if len(raw) != count * kind.item_bytes:
-                raise _DamagedError(f"storage {key!r:.40} has {len(raw)} bytes, not those of {count} numbers")
+                raise _UnfitError(f"storage {key!r:.40} has {len(raw)} bytes, not those of {count} numbers")
             storages[key] = _Storage(kind, count, _decode(raw, kind.dtype))
         return _same_storage(storages[key], kind, count)
 
@@ -246,29 +257,29 @@ def _read_legacy(data: bytes) -> object:
     file = io.BytesIO(data)
     magic, _version, system = (_Machine(_no_storage).run(file) for _ in range(3))
     if magic != _LEGACY_MAGIC or not isinstance(system, dict):
-        raise _DamagedError("not a .pth file: a pickle of something else")
+        raise _UnfitError("not a .pth file: a pickle of something else")
     if system.get("little_endian") is not True:
-        raise _DamagedError("written on a big-endian machine, which is not supported")
+        raise _UnfitError("written on a big-endian machine, which is not supported")
 
     storages: dict[str, _Storage] = {}
 
     def find_storage(kind: _StorageType, key: str, count: int) -> _Storage:
         if count * kind.item_bytes > len(data):
-            raise _DamagedError(f"storage {key!r:.40} is larger than the file")
+            raise _UnfitError(f"storage {key!r:.40} is larger than the file")
         return _same_storage(storages.setdefault(key, _Storage(kind, count)), kind, count)
 
     value = _Machine(find_storage).run(file)
     keys = _Machine(_no_storage).run(file)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise _DamagedError("the list of storages is wrong")
+        raise _UnfitError("the list of storages is wrong")
     rest = memoryview(data)[file.tell() :]
     for key in keys:
         storage = storages.get(key)
         if storage is None:
-            raise _DamagedError(f"storage {key!r:.40} belongs to no tensor")
+            raise _UnfitError(f"storage {key!r:.40} belongs to no tensor")
         end = 8 + storage.count * storage.type.item_bytes
         if int.from_bytes(rest[:8], "little") != storage.count or len(rest) < end:
-            raise _DamagedError("the file is truncated or its storages are in disorder")
+            raise _UnfitError("the file is truncated or its storages are in disorder")
         storage.data = _decode(rest[8:end], storage.type.dtype)
         rest = rest[end:]
     return value
@@ -276,28 +287,28 @@ def _read_legacy(data: bytes) -> object:
 
 def _same_storage(storage: _Storage, kind: _StorageType, count: int) -> _Storage:
     if (storage.type, storage.count) != (kind, count):
-        raise _DamagedError("two tensors disagree about the storage that they share")
+        raise _UnfitError("two tensors disagree about the storage that they share")
     return storage
 
 
 def _no_storage(kind: _StorageType, key: str, count: int) -> _Storage:
-    raise _DamagedError("a tensor stands where none belongs")
+    raise _UnfitError("a tensor stands where none belongs")
 
 
 def _rebuild_tensor(*arguments: object) -> _Tensor:
     """``torch._utils._rebuild_tensor_v2``: storage, offset, shape, strides and what only training needs."""
     if not 4 <= len(arguments) <= 7:
-        raise _DamagedError("a tensor is not described as torch.save does")
+        raise _UnfitError("a tensor is not described as torch.save does")
     storage, offset, shape, strides = arguments[:4]
     if not (
         isinstance(storage, _Storage) and _is_count(offset) and _are_counts(shape) and _are_counts(strides)
     ):
-        raise _DamagedError("a tensor is not described as torch.save does")
+        raise _UnfitError("a tensor is not described as torch.save does")
     tensor = _Tensor(
         storage, cast(int, offset), tuple(cast("Sequence[int]", shape)), tuple(cast("Sequence[int]", strides))
     )
-    if len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > _LARGEST_RANK:
-        raise _DamagedError("a tensor's shape and strides do not fit")
+    if len(tensor.shape) != len(tensor.strides) or not _can_be(tensor.shape):
+        raise _UnfitError("a tensor's shape and strides do not fit")
     # A stride of 0 repeats a number: no tensor may outgrow its storage that way
     count = math.prod(tensor.shape)
     last = sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True))
@@ -306,7 +317,7 @@ def _rebuild_tensor(*arguments: object) -> _Tensor:
         or tensor.offset > storage.count
         or (count and tensor.offset + last >= storage.count)
     ):
-        raise _DamagedError("a tensor reaches beyond its storage")
+        raise _UnfitError("a tensor reaches beyond its storage")
     return tensor
 
 
@@ -321,7 +332,7 @@ def _are_counts(value: object) -> bool:
 def _rebuild_parameter(*arguments: object) -> _Tensor:
     """``torch._utils._rebuild_parameter``: the tensor and what only training needs."""
     if not arguments or not isinstance(arguments[0], _Tensor):
-        raise _DamagedError("a parameter holds no tensor")
+        raise _UnfitError("a parameter holds no tensor")
     return arguments[0]
 
 
@@ -330,10 +341,10 @@ def _ordered_dict(*arguments: object) -> dict[object, object]:
     items: dict[object, object] = {}
     pairs = arguments[0] if arguments else []
     if len(arguments) > 1 or not isinstance(pairs, list):
-        raise _DamagedError("an OrderedDict is not described as torch.save does")
+        raise _UnfitError("an OrderedDict is not described as torch.save does")
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise _DamagedError("an OrderedDict is not described as torch.save does")
+            raise _UnfitError("an OrderedDict is not described as torch.save does")
         items[_key(pair[0])] = pair[1]
     return items
 
@@ -341,14 +352,14 @@ def _ordered_dict(*arguments: object) -> dict[object, object]:
 def _size(*arguments: object) -> tuple[object, ...]:
     """``torch.Size((...))``."""
     if len(arguments) != 1 or not isinstance(arguments[0], tuple):
-        raise _DamagedError("a shape is not described as torch.save does")
+        raise _UnfitError("a shape is not described as torch.save does")
     return arguments[0]
 
 
 def _key(value: object) -> object:
     """Only plain keys: the hash of tuples within tuples can take for ever."""
     if not isinstance(value, str | int | float | bool | None):
-        raise _DamagedError(f"a dictionary has a key that is a {type(value).__name__}")
+        raise _UnfitError(f"a dictionary has a key that is a {type(value).__name__}")
     return value
 
 
@@ -381,7 +392,7 @@ class _Machine:
             if name == "STOP":
                 return self._pop()
             self._step(name, argument)
-        raise _DamagedError("the pickle in the file does not end")
+        raise _UnfitError("the pickle in the file does not end")
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _PUSH:
@@ -391,7 +402,7 @@ class _Machine:
         elif name in _STEPS:
             _STEPS[name](self, argument)
         else:
-            raise _DamagedError(f"asks for the pickle instruction {name}, and only tensors are read")
+            raise _UnfitError(f"asks for the pickle instruction {name}, and only tensors are read")
 
     def skip(self, _argument: Any) -> None:
         """``PROTO`` and ``FRAME``: nothing to do."""
@@ -404,7 +415,7 @@ class _Machine:
 
     def get(self, place: int) -> None:
         if place not in self._memo:
-            raise _DamagedError(_NONSENSE)
+            raise _UnfitError(_NONSENSE)
         self._stack.append(self._memo[place])
 
     def tuple_of(self, count: int) -> None:
@@ -429,19 +440,19 @@ class _Machine:
     def find_global(self, name: str) -> None:
         if name not in _GLOBALS:
             readable = name.replace(" ", ".")
-            raise _DamagedError(f"asks for {readable!r:.120}, and only tensors are read: it may not be safe")
+            raise _UnfitError(f"asks for {readable!r:.120}, and only tensors are read: it may not be safe")
         self._stack.append(_GLOBALS[name])
 
     def find_global_on_stack(self, _argument: Any) -> None:
         name, module = self._pop(), self._pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise _DamagedError(_NONSENSE)
+            raise _UnfitError(_NONSENSE)
         self.find_global(f"{module} {name}")
 
     def call(self, _argument: Any) -> None:
         arguments, function = self._pop(), self._pop()
         if not any(function is known for known in _CALLABLES.values()) or not isinstance(arguments, tuple):
-            raise _DamagedError("the pickle in the file calls what is not a function")
+            raise _UnfitError("the pickle in the file calls what is not a function")
         self._stack.append(function(*arguments))
 
     def build(self, _argument: Any) -> None:
@@ -456,17 +467,17 @@ class _Machine:
             or len(identity) not in (5, 6)
             or identity[5:] not in ((), (None,))
         ):
-            raise _DamagedError(_NO_STORAGE)
+            raise _UnfitError(_NO_STORAGE)
         word, kind, key, _device, count = identity[:5]
         if word != "storage" or not isinstance(kind, _StorageType) or not isinstance(key, str):
-            raise _DamagedError(_NO_STORAGE)
+            raise _UnfitError(_NO_STORAGE)
         if not _is_count(count):
-            raise _DamagedError(_NO_STORAGE)
+            raise _UnfitError(_NO_STORAGE)
         self._stack.append(self._find_storage(kind, key, count))
 
     def _top(self, kind: type = object) -> Any:
         if not self._stack or self._stack[-1] is _MARK or not isinstance(self._stack[-1], kind):
-            raise _DamagedError(_NONSENSE)
+            raise _UnfitError(_NONSENSE)
         return self._stack[-1]
 
     def _pop(self) -> Any:
@@ -480,11 +491,11 @@ class _Machine:
             if item is _MARK:
                 return items[::-1]
             items.append(item)
-        raise _DamagedError(_NONSENSE)
+        raise _UnfitError(_NONSENSE)
 
     def _set_items(self, items: list[Any]) -> None:
         if len(items) % 2:
-            raise _DamagedError(_NONSENSE)
+            raise _UnfitError(_NONSENSE)
         target = self._top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[_key(key)] = value
@@ -534,7 +545,7 @@ def _instructions(file: io.BytesIO) -> Iterator[tuple[str, Any]]:
     try:
         for opcode, argument, position in pickletools.genops(file):
             if position is not None and position - start > _LARGEST_PICKLE:
-                raise _DamagedError("the pickle in the file is too long")
+                raise _UnfitError("the pickle in the file is too long")
             yield opcode.name, argument
     except (ValueError, OverflowError, MemoryError, IndexError) as error:
-        raise _DamagedError("the file is truncated or damaged") from error
+        raise _UnfitError("the file is truncated or damaged") from error

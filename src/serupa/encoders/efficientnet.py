@@ -41,10 +41,10 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
 
     Raises
     ------
-    WeightsError
+    InvalidInputError
         If the state dict is not of this architecture.
     """
-    graph = GraphBuilder(state, card)
+    graph = GraphBuilder(state, card, _EPSILON)
     graph.drop("_fc.")
     zero, six = (graph.constant(np.array(value, np.float32)) for value in (0, 6))
 
@@ -52,17 +52,10 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
         return graph.node("Clip", [x, zero, six])
 
     side = card.input_size
+    x = graph.centred_pixels()
+    pads = _same_pads(side, 3, 2)
     x = relu6(
-        graph.conv_norm(
-            graph.centred_pixels(),
-            "_conv_stem",
-            "_bn0",
-            (_STEM, 3, 3, 3),
-            epsilon=_EPSILON,
-            stride=2,
-            pads=_same_pads(side, 3, 2),
-            from_pixels=True,
-        )
+        graph.conv_norm(x, "_conv_stem", "_bn0", (_STEM, 3, 3, 3), stride=2, pads=pads, from_pixels=True)
     )
     side = math.ceil(side / 2)
     channels = _STEM
@@ -73,44 +66,24 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
             wide = channels * expansion
             y = x
             if expansion != 1:
-                y = relu6(
-                    graph.conv_norm(
-                        y,
-                        f"{name}._expand_conv",
-                        f"{name}._bn0",
-                        (wide, channels, 1, 1),
-                        epsilon=_EPSILON,
-                        pads=(0, 0, 0, 0),
-                    )
-                )
-            y = relu6(
-                graph.conv_norm(
-                    y,
-                    f"{name}._depthwise_conv",
-                    f"{name}._bn1",
-                    (wide, 1, kernel, kernel),
-                    epsilon=_EPSILON,
-                    stride=stride,
-                    pads=_same_pads(side, kernel, stride),
-                    groups=wide,
-                )
-            )
-            y = graph.conv_norm(
+                shape = (wide, channels, 1, 1)
+                y = relu6(graph.conv_norm(y, f"{name}._expand_conv", f"{name}._bn0", shape))
+            depthwise = graph.conv_norm(
                 y,
-                f"{name}._project_conv",
-                f"{name}._bn2",
-                (out, wide, 1, 1),
-                epsilon=_EPSILON,
-                pads=(0, 0, 0, 0),
+                f"{name}._depthwise_conv",
+                f"{name}._bn1",
+                (wide, 1, kernel, kernel),
+                stride=stride,
+                pads=_same_pads(side, kernel, stride),
+                groups=wide,
             )
+            shape = (out, wide, 1, 1)
+            y = graph.conv_norm(relu6(depthwise), f"{name}._project_conv", f"{name}._bn2", shape)
             x = graph.node("Add", [y, x]) if stride == 1 and channels == out else y
             side = math.ceil(side / stride)
             channels = out
             block += 1
-    head = graph.conv_norm(
-        x, "_conv_head", "_bn1", (_HEAD, channels, 1, 1), epsilon=_EPSILON, pads=(0, 0, 0, 0)
-    )
-    relu6(head)
+    relu6(graph.conv_norm(x, "_conv_head", "_bn1", (_HEAD, channels, 1, 1)))
     return graph.finish()
 
 

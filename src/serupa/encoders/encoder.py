@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from serupa.encoders.cards import Card, OnnxPorts, load_card
 from serupa.encoders.weights import find_weights
-from serupa.errors import EncoderError
+from serupa.errors import DamagedError, InvalidInputError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -60,10 +61,14 @@ def load_encoder(
 
     Raises
     ------
-    EncoderError
-        If the encoder is unknown, its card is wrong, or it cannot run on this machine.
-    WeightsError
-        If its weights are missing, damaged, or not of its architecture.
+    NotFoundError
+        If there is no such encoder, or no such weights file.
+    InvalidInputError
+        If its card is wrong, or its weights are not of its architecture.
+    UnavailableError
+        If it has no weights here, or cannot run on this machine.
+    DamagedError
+        If its weights are not those that the card names.
     """
     from serupa.encoders.session import open_session
 
@@ -89,7 +94,7 @@ class Encoder:
 
     Raises
     ------
-    EncoderError
+    InvalidInputError
         If the session's model is not what the card says.
     """
 
@@ -135,8 +140,8 @@ class Encoder:
 
         Raises
         ------
-        ImageError
-            If it cannot be read as a photo.
+        SerupaError
+            If it cannot be read as a photo: see `serupa.images.open_photo`.
         """
         from serupa.images import photo_pixels
 
@@ -157,8 +162,10 @@ class Encoder:
 
         Raises
         ------
-        EncoderError
-            If the pixels have another shape or type, or an embedding is not finite.
+        UsageError
+            If the pixels have another shape or type.
+        DamagedError, UnavailableError
+            If an embedding is not finite, or the model fails.
         """
         self._check_pixels(pixels)
         embeddings = np.empty((len(pixels), self.dimension), np.float32)
@@ -183,13 +190,13 @@ class Encoder:
 
         Raises
         ------
-        EncoderError
+        UsageError, DamagedError, UnavailableError
             As `encode`; and if the encoder's card names no feature map.
         """
         self._check_pixels(pixels)
         output = self._ports.feature_map
         if output is None:
-            raise EncoderError(f"{self.name} gives no feature maps: its card names none (onnx.feature_map)")
+            raise UsageError(self.name, "gives no feature maps: its card names none (onnx.feature_map)")
         side = self.input_size
         # No photo still has a shape: that of a grey one's map tells it
         shown = pixels if len(pixels) else np.zeros((1, side, side, 3), np.uint8)
@@ -204,10 +211,8 @@ class Encoder:
 
         Raises
         ------
-        ImageError
-            If it cannot be read as a photo.
-        EncoderError
-            If its embedding is not finite.
+        SerupaError
+            As `preprocess` and `encode`.
         """
         embedding: NDArray[np.float32] = self.encode(self.preprocess(photo, crop)[None])[0]
         return embedding
@@ -222,7 +227,7 @@ class Encoder:
             got = (
                 f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
             )
-            raise EncoderError(f"{self.name} takes pixels as uint8 (n, {side}, {side}, 3), not {got}")
+            raise UsageError(self.name, f"takes pixels as uint8 (n, {side}, {side}, 3), not {got}")
 
     def _run(
         self, output: str, pixels: NDArray[np.uint8], shape: tuple[int, ...], ranks: tuple[int, ...]
@@ -232,14 +237,14 @@ class Encoder:
             (values,) = self._session.run([output], self.model_inputs(pixels))
         except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise EncoderError(f"{self.name} failed on {len(pixels)} photos ({reason:.200})") from error
+            raise UnavailableError(self.name, f"failed on {len(pixels)} photos ({reason:.200})") from error
         result: NDArray[np.float32] = np.asarray(values, np.float32)
         if result.ndim not in ranks or any(a != b for a, b in zip(result.shape, shape, strict=False)):
-            raise EncoderError(f"{self.name}: output {output!r} has shape {result.shape}: correct the card")
+            problem = f"output {output!r} has shape {result.shape}"
+            raise InvalidInputError(self.name, problem, "correct the card")
         if not np.isfinite(result).all():
-            raise EncoderError(
-                f"{self.name}: output {output!r} holds values that are not finite: its weights are damaged"
-            )
+            problem = f"output {output!r} holds values that are not finite: its weights are damaged"
+            raise DamagedError(self.name, problem)
         return result
 
     def model_inputs(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
@@ -254,11 +259,12 @@ class Encoder:
 
 def _check_input(card: Card, ports: OnnxPorts, session: ort.InferenceSession) -> tuple[Any, int]:
     """Check the model's input against the card; return its type, and how many photos it takes at once."""
+    unfit = partial(InvalidInputError, card.name)
     inputs = {entry.name: entry for entry in session.get_inputs()}
     if ports.input not in inputs:
-        raise EncoderError(f"{card.name}: the model has no input {ports.input!r}, only {', '.join(inputs)}")
+        raise unfit(f"the model has no input {ports.input!r}, only {', '.join(inputs)}")
     if len(inputs) > 1:
-        raise EncoderError(f"{card.name}: the model has more inputs than pixels: {', '.join(inputs)}")
+        raise unfit(f"the model has more inputs than pixels: {', '.join(inputs)}")
     entry = inputs[ports.input]
     side = card.input_size
     wanted = (3, side, side) if ports.layout == "NCHW" else (side, side, 3)
@@ -266,36 +272,29 @@ def _check_input(card: Card, ports: OnnxPorts, session: ort.InferenceSession) ->
     if len(shape) != 4 or any(
         isinstance(got, int) and got != want for got, want in zip(shape[1:], wanted, strict=True)
     ):
-        raise EncoderError(
-            f"{card.name}: the model's input {ports.input!r} is {shape}; its card says {ports.layout} and "
-            f"input_size {side}, which is (n, {', '.join(map(str, wanted))})"
+        raise unfit(
+            f"the model's input {ports.input!r} is {shape}; its card says {ports.layout} and input_size "
+            f"{side}, which is (n, {', '.join(map(str, wanted))})"
         )
     if entry.type not in _INPUT_TYPES:
-        raise EncoderError(
-            f"{card.name}: the model's input is {entry.type}: use one of {', '.join(_INPUT_TYPES)}"
-        )
+        raise unfit(f"the model's input is {entry.type}: use one of {', '.join(_INPUT_TYPES)}")
     batch = shape[0]
     if isinstance(batch, int) and batch != 1:
-        raise EncoderError(
-            f"{card.name}: the model takes exactly {batch} photos at once: export it for any number"
-        )
+        raise unfit(f"the model takes exactly {batch} photos at once: export it for any number")
     chunk = _CPU_CHUNK if session.get_providers()[0] == "CPUExecutionProvider" else _CHUNK
     return _INPUT_TYPES[entry.type], 1 if batch == 1 else chunk
 
 
 def _check_outputs(card: Card, ports: OnnxPorts, session: ort.InferenceSession) -> None:
+    unfit = partial(InvalidInputError, card.name)
     outputs = {entry.name: list(entry.shape) for entry in session.get_outputs()}
     for field, name, ranks in (("output", ports.output, (2, 4)), ("feature_map", ports.feature_map, (4,))):
         if name is None:
             continue
         if name not in outputs:
-            raise EncoderError(
-                f"{card.name}: the model has no output {name!r} ({field}), only {', '.join(outputs)}"
-            )
+            raise unfit(f"the model has no output {name!r} ({field}), only {', '.join(outputs)}")
         shape = outputs[name]
         wrong_rank = bool(shape) and len(shape) not in ranks
         if wrong_rank or (len(shape) > 1 and isinstance(shape[1], int) and shape[1] != card.dimension):
-            raise EncoderError(
-                f"{card.name}: the model's output {name!r} ({field}) is {shape}, but it must be "
-                f"(n, {card.dimension}{', h, w' if field == 'feature_map' else ''}) as its card says"
-            )
+            wanted = f"(n, {card.dimension}{', h, w' if field == 'feature_map' else ''})"
+            raise unfit(f"the model's output {name!r} ({field}) is {shape}; its card says {wanted}")

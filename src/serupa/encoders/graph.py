@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import WeightsError
+from serupa.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import onnx
@@ -29,11 +29,14 @@ class GraphBuilder:
         The state dict.
     card : Card
         Input size, mean and std.
+    epsilon : float
+        What batch norm adds to a variance.
     """
 
-    def __init__(self, state: Mapping[str, NDArray[Any]], card: Card) -> None:
+    def __init__(self, state: Mapping[str, NDArray[Any]], card: Card, epsilon: float) -> None:
         self._state = dict(state)
         self._card = card
+        self._epsilon = epsilon
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._missing: list[str] = []
@@ -90,8 +93,7 @@ class GraphBuilder:
         norm: str,
         shape: tuple[int, int, int, int],
         *,
-        epsilon: float,
-        pads: tuple[int, int, int, int],
+        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
         stride: int = 1,
         groups: int = 1,
         from_pixels: bool = False,
@@ -108,8 +110,8 @@ class GraphBuilder:
         )
         self._state.pop(f"{norm}.num_batches_tracked", None)
         if (variance < 0).any():
-            raise WeightsError(f"{norm}.running_var has values below 0: these are not trained weights")
-        scale = scale / np.sqrt(variance + epsilon)
+            raise self._misfit(f"{norm}.running_var has values below 0: these are not trained weights")
+        scale = scale / np.sqrt(variance + self._epsilon)
         weight = weight * scale[:, None, None, None]
         if from_pixels:
             weight = weight / (np.array(self._card.std, np.float64) * 255)[None, :, None, None]
@@ -126,7 +128,7 @@ class GraphBuilder:
         with np.errstate(over="ignore"):
             single = array.astype(np.float32)
         if not np.isfinite(single).all():
-            raise WeightsError(f"the weights of {name} are not finite numbers")
+            raise self._misfit(f"the weights of {name} are not finite numbers")
         return self.constant(single)
 
     def finish(self) -> bytes:
@@ -134,7 +136,7 @@ class GraphBuilder:
 
         Raises
         ------
-        WeightsError
+        InvalidInputError
             Naming the first few weights that do not fit.
         """
         from onnx import TensorProto, helper
@@ -170,10 +172,13 @@ class GraphBuilder:
             "of another shape": self._misshaped,
             "unknown": sorted(self._state),
         }
-        found = [
+        listed = [
             f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
             for kind, names in faults.items()
             if names
         ]
-        if found:
-            raise WeightsError(f"these are not weights of {self._card.architecture} ({'; '.join(found)})")
+        if listed:
+            raise self._misfit(f"these are not weights of {self._card.architecture} ({'; '.join(listed)})")
+
+    def _misfit(self, problem: str) -> InvalidInputError:
+        return InvalidInputError(self._card.name, problem)

@@ -30,7 +30,7 @@ from serupa.encoders.session import (
     session_options,
 )
 from serupa.encoders.weights import Weights, find_weights
-from serupa.errors import EncoderError, ImageError
+from serupa.errors import InvalidInputError, SerupaError, UnavailableError
 from serupa.files.cache import write_whole
 from serupa.items import Item
 from serupa.sources import read_source
@@ -167,7 +167,7 @@ def quantize(
 
     Raises
     ------
-    EncoderError
+    InvalidInputError
         If fewer than 16 photos can be read, or no model keeps a mean cosine of `MEAN_COSINE` and loses at
         most `PRECISION_LOSS` of precision at 1.
     """
@@ -195,7 +195,7 @@ def quantize(
             candidates += [work.candidate(ranges, layers[:kept]) for kept in _KEPT if kept < len(layers)]
         passing = [candidate for candidate in candidates if candidate.passes]
         if not passing:
-            raise EncoderError(_refusal(card, candidates))
+            raise _refusal(card, candidates)
         chosen, speed = _choose(exact, passing, pixels[:_TIMED])
     target = Path(out if out is not None else f"{card.name}-int8")
     model, written = _write(card, chosen.model, target)
@@ -218,16 +218,15 @@ def _read(encoder: Encoder, source: str | os.PathLike[str]) -> tuple[list[Item],
     def pixels_of(item: Item) -> Pixels | None:
         try:
             return encoder.preprocess(item.image)
-        except ImageError:
+        except SerupaError:
             return None
 
     with ThreadPoolExecutor(available_cpus()) as threads:
         read = list(threads.map(pixels_of, items))
     usable = [(item, pixels) for item, pixels in zip(items, read, strict=True) if pixels is not None]
     if len(usable) < _FEWEST:
-        raise EncoderError(
-            f"{source}: {len(usable)} photos can be used; calibration needs {_FEWEST}, better {_PHOTOS}"
-        )
+        problem = f"{len(usable)} photos can be used; calibration needs {_FEWEST}, better {_PHOTOS}"
+        raise InvalidInputError(source, problem)
     return [item for item, _ in usable], np.stack([pixels for _, pixels in usable])
 
 
@@ -284,7 +283,7 @@ class _Work:
         # the pooled mean is the embedding itself: quantising it saves nothing and costs accuracy
         self._never = [node.name for node in nodes if node.op_type in ("GlobalAveragePool", "ReduceMean")]
         if not self._layers:
-            raise EncoderError(f"{card.name}: its model has no convolution that could be quantised")
+            raise InvalidInputError(card.name, "its model has no convolution that could be quantised")
 
     def best_ranges(self, tell: Callable[[str], None]) -> tuple[str, Ranges]:
         """Calibrate by every method; return the one that keeps the embeddings best, no layer in float."""
@@ -432,15 +431,16 @@ def _choose(exact: Encoder, candidates: Sequence[_Candidate], pixels: Pixels) ->
     return candidates[best], in_float / quantized[best]
 
 
-def _refusal(card: Card, candidates: Sequence[_Candidate]) -> str:
+def _refusal(card: Card, candidates: Sequence[_Candidate]) -> InvalidInputError:
     nearest = max(candidates, key=lambda candidate: candidate.cosine)
     lost = ""
     if nearest.precision is not None:
         lost = f", P@1 {nearest.precision[0]:.3f} to {nearest.precision[1]:.3f}"
-    return (
-        f"{card.name}: not quantised: the best of {len(candidates)} tries keeps a mean cosine of "
-        f"{nearest.cosine:.4f}{lost}, and at least {MEAN_COSINE} with at most {PRECISION_LOSS} of "
-        "P@1 lost is asked for; give more photos, or stay with float"
+    return InvalidInputError(
+        card.name,
+        f"not quantised: the best of {len(candidates)} tries keeps a mean cosine of {nearest.cosine:.4f}"
+        f"{lost}, and at least {MEAN_COSINE} with at most {PRECISION_LOSS} of P@1 lost is asked for",
+        "give more photos, or stay with float",
     )
 
 
@@ -469,7 +469,7 @@ def _write(card: Card, model: bytes, folder: Path) -> tuple[Path, Path]:
     files = folder / made.weights.file, folder / f"{made.name}.toml"
     for path, content in zip(files, (model, _toml(made).encode()), strict=True):
         if not write_whole(path, content):
-            raise EncoderError(f"{path}: cannot be written; choose another folder with --out")
+            raise UnavailableError(path, "cannot be written", "choose another folder with --out")
     return files
 
 

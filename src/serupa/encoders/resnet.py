@@ -29,17 +29,16 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
 
     Raises
     ------
-    WeightsError
+    InvalidInputError
         If the state dict is not of this architecture.
     """
-    graph = GraphBuilder(state, card)
+    graph = GraphBuilder(state, card, _EPSILON)
     graph.drop("fc.")
     x = graph.conv_norm(
         graph.centred_pixels(),
         "conv1",
         "bn1",
         (64, 3, 7, 7),
-        epsilon=_EPSILON,
         stride=2,
         pads=(3, 3, 3, 3),
         from_pixels=True,
@@ -68,7 +67,6 @@ def _bottleneck(graph: GraphBuilder, x: str, name: str, *, channels: int, width:
             f"{name}.{conv}",
             f"{name}.{norm}",
             shape,
-            epsilon=_EPSILON,
             stride=stride,
             pads=(pad, pad, pad, pad),
         )

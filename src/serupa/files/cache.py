@@ -42,14 +42,24 @@ def discard(path: Path) -> None:
         path.unlink()
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file; remembered in the cache until its size or time of change is another.
+def file_sha256(path: Path, *, remember: bool = True) -> str:
+    """Return the SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    remember : bool
+        Whether it may come from the cache while the file's size and time of change stay the same: for large
+        files that say by other means when a bit of them is wrong.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     """
+    if not remember:
+        return _digest(path)
     state = path.stat()
     identity = f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\0{state.st_ino}"
     note = cache_dir() / "hashes" / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
@@ -57,9 +67,13 @@ def file_sha256(path: Path) -> str:
         noted = note.read_text("ascii")
         if len(noted) == 64 and not noted.strip("0123456789abcdef"):
             return noted
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _digest(path)
     # A file that has just changed may change once more within one tick of its clock: such a hash is not kept.
     if time.time_ns() - state.st_mtime_ns > _SETTLED_NS:
         write_whole(note, digest.encode("ascii"))
     return digest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from fastapi import Request
 
 from serupa.catalog import Catalog
 from serupa.catalog.results import By, SearchResult
-from serupa.errors import CatalogError, EncoderError, SerupaError
+from serupa.errors import CatalogError, SerupaError, UsageError
 from serupa.files.cache import cache_dir
 from serupa.filters import as_filter
 from serupa.images import Crop
@@ -71,7 +71,7 @@ class Service:
 
         Raises
         ------
-        EncoderError, WeightsError, CatalogError
+        SerupaError
             If the encoder cannot be had or does not work.
         """
         # few threads: searches share the processors with the encoder, and a queue is fairer than a crowd
@@ -268,6 +268,6 @@ def _try_encoder(catalog: Catalog) -> bool:
     encoder.encode(grey)
     try:
         encoder.feature_maps(grey)
-    except EncoderError:
+    except UsageError:
         return False
     return True
