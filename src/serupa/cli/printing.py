@@ -153,8 +153,8 @@ def evaluation(result: Evaluation) -> None:
     line(result.description())
     table([("Measure", "left"), *((name.capitalize(), "right") for name in result.metrics)], rows)
     line(f"Mean over the queries (95 % bootstrap interval, {result.resamples:,} resamples).")
-    for verdict in result.verdicts():
-        line(f"- {verdict}")
+    for comparison in result.comparisons:
+        line(f"- {comparison}")
 
 
 def differences(by_label: Mapping[str, Sequence[Difference]]) -> None:

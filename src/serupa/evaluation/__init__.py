@@ -1,6 +1,7 @@
 """How good a search is: measures, intervals, the paper's protocol, figures and a report.
 
-Everything here works on arrays and plain functions, with or without a catalogue.
+`measures`, `intervals`, `ranking` and `comparison` work on arrays and need nothing but NumPy, so that rooms below
+(learning, garments) can stand on them; `protocol` puts them together, `experiment` measures a catalogue.
 """
 
 from serupa.evaluation.protocol import (
@@ -9,10 +10,10 @@ from serupa.evaluation.protocol import (
     Estimate,
     Evaluation,
     MetricResult,
+    compare,
     evaluate,
 )
 from serupa.evaluation.ranking import ArrayRanker, Neighbors, Ranker
-from serupa.paper.selection import Selection, select_classes
 
 __all__ = [
     "ArrayRanker",
@@ -23,7 +24,6 @@ __all__ = [
     "MetricResult",
     "Neighbors",
     "Ranker",
-    "Selection",
+    "compare",
     "evaluate",
-    "select_classes",
 ]

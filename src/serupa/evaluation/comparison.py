@@ -19,12 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.errors import InvalidInputError
 from serupa.evaluation import intervals
-from serupa.evaluation.protocol import Evaluation, title
 
 Values = Mapping[str, NDArray[np.float64]]
 """The value of each query, ``(q,)``, by measure: ``"map"``, ``"precision@1"``, ...; NaN where it has none."""
+
+TITLES = {
+    "precision": "P@{k}",
+    "recall": "R@{k}",
+    "hit_rate": "Hit@{k}",
+    "ndcg": "nDCG@{k}",
+    "map": "mAP",
+    "r_precision": "R-precision",
+}
+
+
+def title(measure: str) -> str:
+    """Return the name that people know a measure by: ``"precision@5"`` is ``"P@5"``."""
+    name, _, k = measure.partition("@")
+    return TITLES[name].format(k=k)
 
 
 @dataclass(frozen=True)
@@ -64,11 +78,6 @@ class Difference:
         """Whether the second set-up is shown to be worse: the interval is below zero."""
         return self.high < 0
 
-    @property
-    def verdict(self) -> str:
-        """Whether the second set-up is better, in words."""
-        return "better" if self.better else "worse" if self.worse else "no difference shown"
-
     def __str__(self) -> str:
         measure, before, after, change, interval, verdict = self.cells()
         return f"{measure} {before} to {after}, {change} ({interval}): {verdict}"
@@ -81,11 +90,11 @@ class Difference:
             f"{self.after:.3f}",
             f"{self.difference:+.3f}",
             f"{self.low:+.3f} to {self.high:+.3f}",
-            self.verdict,
+            "better" if self.better else "worse" if self.worse else "no difference shown",
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the difference as plain data."""
+        """Return the difference as JSON-ready values."""
         return {
             "measure": self.measure,
             "before": self.before,
@@ -95,62 +104,6 @@ class Difference:
             "p_value": self.p_value,
             "queries": self.queries,
         }
-
-
-def compare(
-    before: Evaluation,
-    after: Evaluation,
-    *,
-    metrics: tuple[str, str] | None = None,
-    clusters: Mapping[str, Hashable] | None = None,
-) -> list[Difference]:
-    """Compare two evaluations on the queries that both have.
-
-    Parameters
-    ----------
-    before, after : Evaluation
-        Of two catalogues, encoders, resize modes or tunings, with the same label and the same ids.
-    metrics : (str, str), optional
-        The metric to take of each; the first of each unless given.
-    clusters : mapping of query id to hashable, optional
-        Queries with the same value are drawn together; each stands for itself unless given. None in it
-        stands for itself too.
-
-    Returns
-    -------
-    list of Difference
-        By mAP, then by each other measure that both have.
-
-    Raises
-    ------
-    CatalogError
-        If the labels differ, no query is in both, or a query has another label in the other.
-    """
-    if before.label != after.label:
-        raise CatalogError(
-            f"cannot compare: relevant is same {before.label} in one, {after.label} in the other"
-        )
-    row_after = {query: row for row, query in enumerate(after.query_ids)}
-    shared = [(row, row_after[query]) for row, query in enumerate(before.query_ids) if query in row_after]
-    if not shared:
-        raise CatalogError("cannot compare: the two have no query in common; are the ids the same?")
-    for a, b in shared:
-        if before.query_labels[a] != after.query_labels[b]:
-            raise CatalogError(
-                f"cannot compare: {before.query_ids[a]!r} has another {before.label} in the other"
-            )
-    rows_a, rows_b = (np.array(rows, np.int64) for rows in zip(*shared, strict=True))
-    first, second = metrics or (next(iter(before.metrics)), next(iter(after.metrics)))
-    values_a, values_b = before.metrics[first].values, after.metrics[second].values
-    keys = ["map", *(key for key in values_a if key in values_b and key != "map")]
-    groups = None if clusters is None else [clusters.get(before.query_ids[row]) for row in rows_a]
-    return paired_differences(
-        {key: values_a[key][rows_a] for key in keys},
-        {key: values_b[key][rows_b] for key in keys},
-        clusters=groups,
-        resamples=before.resamples,
-        seed=before.seed,
-    )
 
 
 def paired_differences(
@@ -177,6 +130,11 @@ def paired_differences(
     -------
     list of Difference
         One a measure, in the order of `before`.
+
+    Raises
+    ------
+    InvalidInputError
+        If no query has a value in both.
     """
     return [
         _difference(measure, values, after[measure], clusters, resamples=resamples, seed=seed)
@@ -195,27 +153,27 @@ def _difference(
 ) -> Difference:
     rows = np.flatnonzero(np.isfinite(before) & np.isfinite(after))
     if not len(rows):
-        raise CatalogError(f"cannot compare by {title(measure)}: no query has a value in both")
+        raise InvalidInputError(title(measure), "no query has a value in both")
     change = after[rows] - before[rows]
-    member = _members(clusters, rows)
+    member = _cluster_numbers(clusters, rows)
     sums, sizes = np.bincount(member, weights=change), np.bincount(member)
     drawn = intervals.bootstrap_means(np.column_stack([sums, sizes]), resamples=resamples, seed=seed)
     resampled = drawn[:, 0] / drawn[:, 1]
-    low, high = intervals.percentile_interval(resampled[:, None])[:, 0]
+    low, high = intervals.percentile_interval(resampled).tolist()
     mean = float(change.mean())
     return Difference(
         measure,
         before=float(before[rows].mean()),
         after=float(after[rows].mean()),
         difference=mean,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p_value=intervals.difference_p_value(mean, resampled),
         queries=len(rows),
     )
 
 
-def _members(clusters: Sequence[Hashable] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _cluster_numbers(clusters: Sequence[Hashable] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the number of the cluster of each of some queries."""
     if clusters is None:
         return np.arange(len(rows))

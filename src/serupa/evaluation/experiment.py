@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
-from serupa.errors import CatalogError, ImageError
-from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate
+from serupa.errors import ConflictError, ImageError, InvalidInputError, UsageError
+from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate, has_label
 from serupa.evaluation.ranking import Neighbors
 from serupa.files.memory import keep_freed_memory
 from serupa.storage.base import grouped
 from serupa.storage.opening import place_of
+from serupa.vectors import Metric
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.items import Item
     from serupa.sources import Source
-    from serupa.storage.qdrant.address import ServerAddress
 
-_BATCH = 256  # queries between two words of progress
+_BATCH = 256  # queries between two reports of progress
 _DECODED = 64  # query photos held as pixels at once: 10 MB
 
 
@@ -50,18 +50,17 @@ class CatalogRanker:
         self._exact = exact
         self._embedding_of = dict(zip(queries.ids, queries.embeddings, strict=True)) if queries else None
 
-    def rank(self, queries: Sequence[str], metric: str, limit: int) -> Iterator[Neighbors]:
+    def rank(self, queries: Sequence[str], metric: Metric, limit: int) -> Iterator[Neighbors]:
         """Yield the nearest items of each query; see `serupa.evaluation.Ranker.rank`."""
         if self._embedding_of is not None:
             for query in queries:
-                found = self._catalog.search_embedding(
+                hits = self._catalog.search_embedding(
                     self._embedding_of[query], limit, metric=metric, exact=self._exact
                 )
-                yield [(hit.item.id, hit.distance) for hit in found]
+                yield [(hit.item.id, hit.distance) for hit in hits]
             return
         size = max(1, len(queries)) if self._exact else _BATCH  # exact ones share their passes
-        for start in range(0, len(queries), size):
-            batch = queries[start : start + size]
+        for batch in grouped(queries, size):
             yield from self._catalog.rank(batch, limit, metric=metric, exact=self._exact)
 
 
@@ -72,7 +71,7 @@ def evaluate_catalog(
     queries: int | None = None,
     queries_from: Source | None = None,
     ks: Sequence[int] = (1, 5, 10),
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[Metric] | None = None,
     seed: int = 0,
     exact: bool = False,
     progress: Progress | None = None,
@@ -102,35 +101,24 @@ def evaluate_catalog(
 
     Raises
     ------
-    CatalogError
-        If no two items share a label, or the catalogue has no such field or metric.
+    InvalidInputError
+        If no two items share a label, or there is no query that can be used.
+    UsageError
+        If the catalogue has no such field or metric.
     """
-    chosen = tuple(metrics or catalog.metrics)
     gallery = embedded_items(catalog, label)
     asked: int | EmbeddedItems | None = queries
     ranker = CatalogRanker(catalog, exact=exact)
     counts: dict[str, Any] = {}
     if queries_from is not None:
-        items = _source_items(queries_from)
-        usable = _usable(items, label, gallery)
-        if queries is not None and 0 < queries < len(usable):
-            # Drawn before they are encoded, which takes the time; what that leaves aside is counted too.
-            unlabelled = sum(item.label(label) in (None, "") for item in items)
-            counts = {
-                "eligible": len(usable),
-                "unlabelled": unlabelled,
-                "skipped": len(items) - len(usable) - unlabelled,
-            }
-            rows = np.sort(np.random.default_rng(seed).choice(len(usable), queries, replace=False))
-            items = [usable[row] for row in rows.tolist()]
-        raw, unreadable = _embedded(catalog, items, label, progress)
-        counts["unreadable"] = unreadable
+        items, counts = _query_photos(queries_from, label, gallery, queries, seed)
+        raw, counts["unreadable"] = _embedded(catalog, items, label, progress)
         ranker = CatalogRanker(catalog, raw, exact=exact)
         asked = replace(raw, embeddings=catalog.as_searched(raw.embeddings))
     evaluation = evaluate(
         gallery,
         label=label,
-        metrics=chosen,
+        metrics=tuple(metrics or catalog.metrics),
         ranker=ranker,
         queries=asked,
         ks=ks,
@@ -157,14 +145,17 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
 
     Raises
     ------
-    CatalogError
-        If it is the same catalogue, or one of its photos cannot be read any more.
+    UsageError
+        If it is the same catalogue.
+    InvalidInputError
+        If one of its photos cannot be read any more.
     """
     from serupa.catalog import Catalog
 
     place = place_of(other)
-    if _same_place(place.address, catalog.path):
-        raise CatalogError(f"{other}: is the catalogue that it would be compared with")
+    address = place.address.resolve() if isinstance(place.address, Path) else place.address
+    if str(address) == str(catalog.path.resolve() if isinstance(catalog.path, Path) else catalog.path):
+        raise UsageError(other, "is the catalogue that it would be compared with")
     if place.has_catalog():
         place.release()
         return Catalog.open(other)
@@ -176,9 +167,10 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
             progress=lambda report: tell(f"indexing with {made.card.name}", report.seen, total),
         )
         if report.failures:  # a smaller gallery is easier: the two would not be compared on the same terms
-            raise CatalogError(
-                f"cannot compare with {made.card.name}: {len(report.failures)} photos of {catalog.path} "
-                f"cannot be read, the first: {report.failures[0].reason}"
+            raise InvalidInputError(
+                catalog.path,
+                f"{len(report.failures)} photos cannot be indexed with {made.card.name}, so the two cannot be "
+                f"compared; the first: {report.failures[0].reason}",
             )
     except BaseException:
         made.close()
@@ -191,30 +183,43 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
 
     Raises
     ------
-    CatalogError
+    UsageError
         If no item has such a field.
     """
-    if label not in ("product_id", "id") and label not in catalog.fields:
-        known = ", ".join(("product_id", *catalog.fields))
-        raise CatalogError(f"no item has a field {label!r} to evaluate by; there are {known}")
+    if label not in ("product_id", "id", *catalog.fields):
+        fields = ", ".join(("product_id", *catalog.fields))
+        raise UsageError(label, "no item has such a field", f"there are {fields}")
     ids, embeddings = catalog.embeddings()
     labels = {item.id: item.label(label) for item in catalog.items()}
     return EmbeddedItems(ids, [labels[one] for one in ids], catalog.as_searched(embeddings))
 
 
-def _source_items(source: Source) -> list[Item]:
+def _query_photos(
+    source: Source, label: str, gallery: EmbeddedItems, count: int | None, seed: int
+) -> tuple[list[Item], dict[str, Any]]:
+    """Return the items to query with.
+
+    Some of many are drawn before they are encoded, which takes the time; what that leaves aside is counted
+    here, as fields of the `Evaluation`.
+    """
     from serupa.sources import read_source
 
     items = list(read_source(source))
     if not items:
-        raise CatalogError("there are no queries: the source that they are to come from is empty")
-    return items
-
-
-def _usable(items: list[Item], label: str, gallery: EmbeddedItems) -> list[Item]:
-    """Return the items whose label the gallery has; `evaluate` refuses labels that are lists."""
-    known = {value for value in gallery.labels if isinstance(value, Hashable)} - {None, ""}
-    return [item for item in items if isinstance(item.label(label), Hashable) and item.label(label) in known]
+        raise InvalidInputError(source, "is empty: there are no queries")
+    labels = {value for value in gallery.labels if isinstance(value, Hashable) and has_label(value)}
+    usable = [
+        item for item in items if isinstance(item.label(label), Hashable) and item.label(label) in labels
+    ]
+    if count is None or not 0 < count < len(usable):
+        return items, {}
+    unlabelled = sum(not has_label(item.label(label)) for item in items)
+    rows = np.sort(np.random.default_rng(seed).choice(len(usable), count, replace=False))
+    return [usable[row] for row in rows.tolist()], {
+        "eligible": len(usable),
+        "unlabelled": unlabelled,
+        "skipped": len(items) - len(usable) - unlabelled,
+    }
 
 
 def _embedded(
@@ -235,23 +240,20 @@ def _embedded(
 
     with ThreadPoolExecutor(available_cpus(), "query") as readers:
         for batch in grouped(items, _DECODED):
-            read = list(zip(batch, readers.map(pixels_of, batch), strict=True))
-            unreadable += [found for _, found in read if isinstance(found, str)]
-            good = [(item, found) for item, found in read if not isinstance(found, str)]
-            if good:
-                rows.append(encoder.encode(np.stack([found for _, found in good])))
-                usable += [item for item, _ in good]
+            pixels = []
+            for item, read in zip(batch, readers.map(pixels_of, batch), strict=True):
+                if isinstance(read, str):
+                    unreadable.append(read)
+                else:
+                    usable.append(item)
+                    pixels.append(read)
+            if pixels:
+                rows.append(encoder.encode(np.stack(pixels)))
             if progress:
                 progress("encoding queries", len(usable) + len(unreadable), len(items))
     if not usable:
-        raise CatalogError(f"no query photo can be used; the first: {unreadable[0]}")
+        raise InvalidInputError("queries", f"no photo can be used; the first: {unreadable[0]}")
     queries = EmbeddedItems(
         [item.id for item in usable], [item.label(label) for item in usable], np.concatenate(rows)
     )
     return queries, tuple(unreadable)
-
-
-def _same_place(one: Path | ServerAddress, other: Path | ServerAddress) -> bool:
-    if isinstance(one, Path) and isinstance(other, Path):
-        return one.resolve() == other.resolve()
-    return str(one) == str(other)

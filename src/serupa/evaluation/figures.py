@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import textwrap
 import unicodedata
 import warnings
@@ -33,7 +34,9 @@ from serupa.evaluation.protocol import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -224,8 +227,8 @@ def images_per_class(counts: Sequence[int], *, label: str) -> Figure:
     axes.set_xlim(0.4, len(sizes) + 0.6)
     axes.set_xlabel("Class, by size (1 = largest)")
     axes.set_ylabel("Images, logarithmic" if logarithmic else "Images")
-    _whole_numbers(axes.yaxis, logarithmic)
-    _ranks(axes, len(sizes))
+    _count_axis(axes.yaxis, logarithmic=logarithmic)
+    _rank_axis(axes.xaxis, len(sizes))
     return figure
 
 
@@ -352,24 +355,16 @@ def similarities(
         # 1 / (1 + distance) crowds near 0, where all but the doubles are; a cosine does not
         logarithmic = metric != "cosine" and min(same.min(), other.min()) > 0
         bins = _bins(same, other, logarithmic=logarithmic)
-        for values, name, look in (
-            (same, f"same {label}", {"color": ACCENT, "hatch": "", "linestyle": "-"}),
-            (other, f"different {label}", {"color": SOFT, "hatch": "/////", "linestyle": (0, (4, 1.5))}),
+        for values, name, color, line in (
+            (same, f"same {label}", ACCENT, "-"),
+            (other, f"different {label}", SOFT, (0, (4, 1.5))),
         ):
             shares = np.histogram(values, bins)[0] / len(values) * 100
-            axes.stairs(
-                shares,
-                bins,
-                fill=True,
-                facecolor="none" if look["hatch"] else look["color"],
-                edgecolor=LINE if look["hatch"] else "none",
-                hatch=look["hatch"] or None,
-                alpha=1 if look["hatch"] else 0.22,
-                linewidth=0,
-            )
-            axes.stairs(
-                shares, bins, color=look["color"], linestyle=look["linestyle"], linewidth=1.3, label=name
-            )
+            area: dict[str, Any] = {"facecolor": color, "alpha": 0.22}
+            if values is other:
+                area = {"facecolor": "none", "edgecolor": LINE, "hatch": "/////"}
+            axes.stairs(shares, bins, fill=True, linewidth=0, **area)
+            axes.stairs(shares, bins, color=color, linestyle=line, linewidth=1.3, label=name)
         axes.set_title(f"{metric}: {ordered_share(same, other):.1%}", color=INK)
         axes.set_xlabel("Similarity, logarithmic" if logarithmic else "Similarity")
         axes.set_ylim(0)
@@ -402,7 +397,7 @@ def item_map(
     names = ["" if value is None else str(value) for value in labels]
     counted = Counter(name for name in names if name)
     order = sorted(counted, key=lambda name: (-counted[name], name))
-    coloured = order if len(order) <= len(OKABE_ITO) else order[: len(OKABE_ITO)]
+    coloured = order[: len(OKABE_ITO)]
     sample = "" if total in (None, len(names)) else f"{len(names):,} of {total:,} items, drawn at random. "
     figure = _page(
         4.7,
@@ -415,14 +410,9 @@ def item_map(
     size = 26 if len(names) <= 400 else 15
     if rest.any():
         others = len(counted) - len(coloured)
-        text = " and ".join(
-            part
-            for part in (
-                f"{others:,} other classes" if others > 1 else "another class" if others else "",
-                f"without {label}" if "" in names else "",
-            )
-            if part
-        )
+        parts = [f"{others:,} other classes" if others > 1 else "another class"] if others else []
+        parts += [f"without {label}"] if "" in names else []
+        text = " and ".join(parts)
         axes.scatter(where[rest, 0], where[rest, 1], s=size * 0.45, color="#b9b5ae", linewidths=0, label=text)
     for name, color, marker in zip(coloured, OKABE_ITO, MARKERS, strict=False):
         mine = np.array([one == name for one in names], bool)
@@ -485,7 +475,7 @@ def map_points(embeddings: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.
         raise MissingExtraError("the report", "report") from error
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     unit = np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0)
-    start = _plane(unit.astype(np.float64), seed)
+    start = _plane(unit, seed)
     if len(unit) < 5:
         return start
     perplexity = min(30.0, (len(unit) - 1) / 3)
@@ -514,6 +504,8 @@ def example_queries(
     detail : str
         One more sentence.
     """
+    from matplotlib.lines import Line2D
+
     columns = 1 + max((len(example.hits) for example in examples), default=1)
     cell, gap = 1.06, 0.115
     tall, caption = cell * 1.25, 0.62
@@ -530,7 +522,8 @@ def example_queries(
             _photo(figure, box, shown, first, query=column == 0)
         if columns > 1:
             x = (0.06 + cell + gap / 2 + 0.05) / _WIDTH
-            _rule(figure, x, (bottom - caption + 0.1) / height, (bottom + tall) / height)
+            ends = [(bottom - caption + 0.1) / height, (bottom + tall) / height]
+            figure.add_artist(Line2D([x, x], ends, color=LINE, linewidth=0.8))
     return figure
 
 
@@ -547,10 +540,10 @@ def ordered_share(larger: ArrayLike, smaller: ArrayLike) -> float:
     >>> ordered_share([0.9, 0.5], [0.1, 0.5])
     0.875
     """
-    first, second = np.asarray(larger, np.float64), np.sort(np.asarray(smaller, np.float64))
-    below = np.searchsorted(second, first, side="left")
-    upto = np.searchsorted(second, first, side="right")
-    return float((below + upto).mean() / 2 / len(second))
+    from sklearn.metrics import roc_auc_score
+
+    values = np.concatenate([larger, smaller])
+    return float(roc_auc_score(np.arange(len(values)) < np.size(larger), values))
 
 
 def shorten(text: str, most: int) -> str:
@@ -564,19 +557,12 @@ def shorten(text: str, most: int) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("_", " ")
     if _width(line) <= most:
         return line
-    head, tail = "", ""
-    room = most - 1
-    front, back = 0, len(line) - 1
-    while front <= back:
-        at_front = _width(head) <= _width(tail)
-        letter = line[front] if at_front else line[back]
-        if _width(head + tail + letter) > room:
-            break
-        if at_front:
-            head, front = head + letter, front + 1
-        else:
-            tail, back = letter + tail, back - 1
-    return f"{head.rstrip()}…{tail.lstrip()}"
+    head, tail = most // 2, (most - 1) // 2
+    return f"{_beginning(line, head).rstrip()}…{_beginning(line[::-1], tail)[::-1].lstrip()}"
+
+
+def _beginning(text: str, room: int) -> str:
+    return text[: sum(width <= room for width in itertools.accumulate(map(_width, text)))]
 
 
 def _width(text: str) -> int:
@@ -627,58 +613,60 @@ def _legend_above(figure: Figure, axes: Axes, subtitle: str) -> None:
     legend.set_in_layout(False)
 
 
-def _k_axis(axes: Axes, ks: Sequence[int]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+def _numbers(axis: Axis, locator: Locator, text: str = "{x:,.0f}") -> None:
+    from matplotlib.ticker import NullLocator
 
-    if ks[-1] > 20 * ks[0]:
+    axis.set_major_locator(locator)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(text)
+
+
+def _k_axis(axes: Axes, ks: Sequence[int]) -> None:
+    from matplotlib.ticker import FixedLocator
+
+    logarithmic = ks[-1] > 20 * ks[0]
+    if logarithmic:
         axes.set_xscale("log")
         axes.set_xlim(ks[0] / 1.4, ks[-1] * 1.4)
     else:
         pad = max((ks[-1] - ks[0]) * 0.08, 0.5)
         axes.set_xlim(ks[0] - pad, ks[-1] + pad)
-    axes.xaxis.set_major_locator(FixedLocator(_apart(ks, logarithmic=ks[-1] > 20 * ks[0])))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda k, _: f"{k:,.0f}"))
+    _numbers(axes.xaxis, FixedLocator(_apart(ks, logarithmic=logarithmic)))
 
 
 def _apart(ks: Sequence[int], *, logarithmic: bool) -> list[int]:
     """Leave out the Ks whose numbers would run into one another; the first and the last stay."""
-    place = [float(np.log(k)) if logarithmic else float(k) for k in ks]
-    least = 0.07 * (place[-1] - place[0])
-    kept: list[int] = []
-    for i in range(len(ks)):
-        near_last = i < len(ks) - 1 and place[-1] - place[i] < least
-        near_kept = bool(kept) and place[i] - place[kept[-1]] < least
-        if not (near_last or near_kept):
-            kept.append(i)
-    return [ks[i] for i in kept]
+    places = [float(np.log(k)) if logarithmic else float(k) for k in ks]
+    least = 0.07 * (places[-1] - places[0])
+    apart = [ks[0]]
+    before = places[0]
+    for k, place in zip(ks[1:-1], places[1:-1], strict=True):
+        if place - before >= least and places[-1] - place >= least:
+            apart.append(k)
+            before = place
+    return [*apart, ks[-1]]
 
 
-def _whole_numbers(axis: Any, logarithmic: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+def _count_axis(axis: Axis, *, logarithmic: bool) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
-    axis.set_major_locator(
-        LogLocator(subs=(1.0, 2.0, 5.0)) if logarithmic else MaxNLocator(5, steps=_ROUND, integer=True)
-    )
     low, high = axis.get_view_interval()
-    if logarithmic and high > 300 * low:
-        axis.set_major_locator(LogLocator(subs=(1.0,)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
-def _ranks(axes: Axes, classes: int) -> None:
-    """Mark the first rank, the last, and round ones between."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    if classes <= 12:
-        ticks = list(range(1, classes + 1))
+    if not logarithmic:
+        _numbers(axis, MaxNLocator(5, steps=_ROUND, integer=True))
     else:
+        _numbers(axis, LogLocator(subs=(1.0,) if high > 300 * low else (1.0, 2.0, 5.0)))
+
+
+def _rank_axis(axis: Axis, classes: int) -> None:
+    """Mark the first rank, the last, and round ones between."""
+    from matplotlib.ticker import FixedLocator, MaxNLocator
+
+    ticks = list(range(1, classes + 1))
+    if classes > 12:
         steps = MaxNLocator(6, steps=_ROUND, integer=True).tick_values(0, classes)
         room = classes * 0.06
         ticks = [1, *(int(step) for step in steps if 1 + room < step < classes - room), classes]
-    axes.set_xticks(ticks)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    _numbers(axis, FixedLocator(ticks))
 
 
 def _bins(same: NDArray[np.float64], other: NDArray[np.float64], *, logarithmic: bool) -> NDArray[np.float64]:
@@ -692,7 +680,7 @@ def _bins(same: NDArray[np.float64], other: NDArray[np.float64], *, logarithmic:
 
 
 def _similarity_axis(axes: Axes, *, logarithmic: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator
 
     if not logarithmic:
         axes.locator_params(axis="x", nbins=4)
@@ -702,19 +690,17 @@ def _similarity_axis(axes: Axes, *, logarithmic: bool) -> None:
     decades = np.log10(high / low)
     # a narrow range takes as many numbers a decade as fit, a wide one its round powers alone
     subs = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.2 else (1.0, 2.0, 5.0)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs if decades > 0.5 else tuple(np.arange(1.0, 10.0))))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _numbers(axes.xaxis, LogLocator(subs=subs if decades > 0.5 else tuple(np.arange(1.0, 10.0))), "{x:g}")
 
 
-def _plane(unit: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def _plane(unit: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     """First two principal components, of spread 1, and a little noise that tells doubles apart."""
+    from sklearn.decomposition import PCA
+
     points = np.random.default_rng(seed).normal(scale=1e-3, size=(len(unit), 2))
-    centred = unit - unit.mean(axis=0)
-    if len(unit) > 1 and np.abs(centred).max() > 1e-12:
-        left, values, _ = np.linalg.svd(centred, full_matrices=False)
-        kept = min(2, len(values))
-        points[:, :kept] += left[:, :kept] * values[:kept] / max(float((left[:, 0] * values[0]).std()), 1e-12)
+    if len(unit) > 1:
+        components = PCA(min(2, *unit.shape), svd_solver="full").fit_transform(unit.astype(np.float64))
+        points[:, : components.shape[1]] += components / max(float(components[:, 0].std()), 1e-12)
     return points
 
 
@@ -759,12 +745,6 @@ def _photo(
             fontweight=weight,
             fontstyle="italic" if number and text == shorten(shown.label, 21) else "normal",
         )
-
-
-def _rule(figure: Figure, x: float, low: float, high: float) -> None:
-    from matplotlib.lines import Line2D
-
-    figure.add_artist(Line2D([x, x], [low, high], color=LINE, linewidth=0.8))
 
 
 def score(similarity: float) -> str:

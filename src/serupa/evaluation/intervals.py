@@ -5,10 +5,10 @@ mean; 2,000 resamples show how far the mean would move with other queries from t
 resamples serve every measure and every metric, so differences between metrics are *paired*: a query that is
 hard for all of them cancels out.
 
-What it does not cover: queries of the same class share their relevant items, so they are not quite
-independent, and the intervals are somewhat too narrow for the question "how would it do on other classes?".
-They answer "how would it do with other queries of these classes?". Where every query has the same value the
-interval has no width; that says that the sample is small, not that the value is certain.
+Queries of the same class share their relevant items, so they are not quite independent. The intervals say how
+the search would do with other queries of these classes, and are too narrow for the question how it would do on
+other classes. Where every query has the same value the interval has no width; that says that the sample is
+small, not that the value is certain.
 
 References
 ----------
@@ -18,6 +18,9 @@ References
 .. [3] S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
 .. [4] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
 """
+
+# SciPy, which has a bootstrap and Wilson's interval, is not in the default install, where `serupa evaluate` and
+# `serupa tune` need them; nor does its bootstrap share resamples between measures.
 
 from __future__ import annotations
 
@@ -40,10 +43,8 @@ def bootstrap_means(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
     ----------
     values : (q, m) array of float
         One row a query, one column a measure. No NaN.
-    resamples : int
-        How many resamples to draw.
-    seed : int
-        The same seed draws the same resamples.
+    resamples, seed : int
+        How many resamples to draw; the same seed draws the same ones.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def bootstrap_means(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or not len(matrix):
         raise ValueError(
-            f"values has shape {matrix.shape}; expected (queries, measures) with at least one query"
+            f"values has shape {matrix.shape}; expected (queries, measures), with a query or more"
         )
     queries = len(matrix)
     rng = np.random.default_rng(seed)
@@ -67,20 +68,7 @@ def bootstrap_means(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
 
 
 def percentile_interval(means: Floats, *, confidence: float = CONFIDENCE) -> Floats:
-    """Percentile bootstrap interval of each measure [1]_.
-
-    Parameters
-    ----------
-    means : (resamples, m) array of float
-        From `bootstrap_means`.
-    confidence : float
-        0.95 leaves 2.5 % on either side.
-
-    Returns
-    -------
-    (2, m) array of float64
-        Lower and upper bounds.
-    """
+    """Percentile bootstrap interval [1]_: lower and upper bounds ``(2, ...)`` of means ``(resamples, ...)``."""
     tail = (1.0 - confidence) / 2.0
     return np.asarray(np.quantile(means, [tail, 1.0 - tail], axis=0), dtype=np.float64)
 
@@ -95,9 +83,9 @@ def difference_p_value(observed: float, differences: Floats) -> float:
     Parameters
     ----------
     observed : float
-        Mean of one metric minus mean of the other, over the queries.
+        The mean difference over the queries.
     differences : (resamples,) array of float
-        The same, over each resample.
+        The same over each resample.
 
     Returns
     -------
@@ -110,16 +98,7 @@ def difference_p_value(observed: float, differences: Floats) -> float:
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Adjust p-values for having made several comparisons, after Holm [3]_.
-
-    Parameters
-    ----------
-    p_values : (c,) array of float
-
-    Returns
-    -------
-    (c,) array of float64
-        In the order given; each at least as large as before, at most 1.
+    """Adjust p-values ``(c,)`` for having made several comparisons, after Holm [3]_; in the order given.
 
     Examples
     --------
@@ -135,23 +114,9 @@ def holm(p_values: ArrayLike) -> Floats:
 
 
 def wilson_interval(mean: float, n: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval of a share of `n` yes-or-no queries, known only by its mean [4]_.
+    """Interval of a share of `n` yes-or-no queries, known only by its mean, 0 to 1 [4]_.
 
     For published results that come without the values of each query: precision@1 is such a share.
-
-    Parameters
-    ----------
-    mean : float
-        The share, 0 to 1.
-    n : int
-        Number of queries.
-    confidence : float
-        0.95 by default.
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper bounds.
 
     Examples
     --------

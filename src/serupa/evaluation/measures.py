@@ -1,21 +1,25 @@
 """Measures of a ranking, as functions over arrays.
 
-Every function takes ``relevant``, a boolean array of shape ``(q, n)``: row *i* is the ranking of query *i*,
-nearest first, and ``relevant[i, j]`` says whether the item at rank ``j + 1`` is relevant. Most take
-``total`` as well, shape ``(q,)``: how many relevant items there are in the whole gallery, found or not.
-Each returns one value a query, shape ``(q,)``, float64.
+All take the same two arguments:
 
-The order that is given is the order that is measured: where items tie, whoever made the ranking has settled
-it (here by distance, then by id).
+``relevant`` : (q, n) array of bool
+    Row *i* is the ranking of query *i*, nearest first; ``relevant[i, j]`` says whether the item at rank
+    ``j + 1`` is relevant.
+``total`` : (q,) array of int
+    How many relevant items the whole gallery has for each query, in the ranking or not.
+
+and return one value a query, ``(q,)`` float64. The functions ending in ``_of_ranks`` take one query, as the ranks
+of its relevant items, where a row as long as the gallery would be a waste.
 
 Three rules hold throughout:
 
-* A ranking may be shorter than ``k`` (a gallery of fewer than ``k`` items): the ranks that do not exist
-  count as not relevant, so precision still divides by ``k``, as in trec_eval.
-* A query without any relevant item (``total`` = 0) has no recall, nDCG, R-precision or average precision:
-  the result is NaN there, never a silent 0. `serupa.evaluation.evaluate` does not take such items as
-  queries, and says how many.
-* ``total`` counts at least the relevant items that the ranking shows; a smaller one is an error.
+* A ranking may be shorter than ``k``: the ranks that do not exist count as not relevant, so precision still
+  divides by ``k``, as in trec_eval.
+* A query without any relevant item (``total`` = 0) has no recall, nDCG, R-precision or average precision: the
+  result is NaN there, never a silent 0.
+* ``total`` counts at least the relevant items of the ranking; a smaller one is a ValueError, as is a ``k`` below 1.
+
+Ties are settled by whoever made the ranking (here by distance, then by id).
 
 References
 ----------
@@ -24,6 +28,8 @@ References
 .. [2] K. Järvelin, J. Kekäläinen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 20(4), 2002.
 .. [3] C. Buckley, E. M. Voorhees, "Evaluating evaluation measure stability", SIGIR 2000.
 """
+
+# scikit-learn, which has some of these, is not in the default install, where `serupa tune` needs them.
 
 from __future__ import annotations
 
@@ -34,21 +40,7 @@ Floats = NDArray[np.float64]
 
 
 def precision_at_k(relevant: ArrayLike, k: int) -> Floats:
-    """Share of the first `k` results that is relevant.
-
-    ``P@k = (relevant items in ranks 1..k) / k`` [1]_, with the same divisor when the ranking is shorter
-    than `k`.
-
-    Parameters
-    ----------
-    relevant : (q, n) array of bool
-        Relevance by rank, nearest first.
-    k : int
-        At least 1.
-
-    Returns
-    -------
-    (q,) array of float64
+    """Share of the first `k` results that is relevant: ``(relevant in ranks 1..k) / k`` [1]_.
 
     Examples
     --------
@@ -57,27 +49,13 @@ def precision_at_k(relevant: ArrayLike, k: int) -> Floats:
     >>> precision_at_k([[True, False, True]], 10)
     array([0.2])
     """
-    return _found(_matrix(relevant), k) / k
+    return _relevant_within(_matrix(relevant), k) / k
 
 
 def recall_at_k(relevant: ArrayLike, total: ArrayLike, k: int) -> Floats:
-    """Share of all relevant items that the first `k` results hold.
+    """Share of all relevant items that is in the first `k` results: ``(relevant in ranks 1..k) / total`` [1]_.
 
-    ``R@k = (relevant items in ranks 1..k) / total`` [1]_. Bounded by ``k / total``: with 138 photos of a
-    product, R@1 is at most 0.007.
-
-    Parameters
-    ----------
-    relevant : (q, n) array of bool
-        Relevance by rank, nearest first.
-    total : (q,) array of int
-        Relevant items in the whole gallery; NaN comes back where it is 0.
-    k : int
-        At least 1.
-
-    Returns
-    -------
-    (q,) array of float64
+    At most ``k / total``: with 138 photos of a product, R@1 cannot be above 0.007.
 
     Examples
     --------
@@ -85,7 +63,7 @@ def recall_at_k(relevant: ArrayLike, total: ArrayLike, k: int) -> Floats:
     array([0.5])
     """
     matrix = _matrix(relevant)
-    return _divide(_found(matrix, k), _totals(total, matrix))
+    return _divide(_relevant_within(matrix, k), _totals(total, matrix))
 
 
 def hit_rate_at_k(relevant: ArrayLike, k: int) -> Floats:
@@ -93,23 +71,12 @@ def hit_rate_at_k(relevant: ArrayLike, k: int) -> Floats:
 
     Its mean over the queries is the "top-k retrieval accuracy" of the DeepFashion benchmarks.
 
-    Parameters
-    ----------
-    relevant : (q, n) array of bool
-        Relevance by rank, nearest first.
-    k : int
-        At least 1.
-
-    Returns
-    -------
-    (q,) array of float64
-
     Examples
     --------
     >>> hit_rate_at_k([[False, True], [False, False]], 2)
     array([1., 0.])
     """
-    return (_found(_matrix(relevant), k) > 0).astype(np.float64)
+    return (_relevant_within(_matrix(relevant), k) > 0).astype(np.float64)
 
 
 def ndcg_at_k(relevant: ArrayLike, total: ArrayLike, k: int) -> Floats:
@@ -117,19 +84,6 @@ def ndcg_at_k(relevant: ArrayLike, total: ArrayLike, k: int) -> Floats:
 
     ``DCG@k = sum over ranks r = 1..k of relevant(r) / log2(r + 1)``, divided by the DCG of the ideal
     ranking, which puts ``min(k, total)`` relevant items first [2]_.
-
-    Parameters
-    ----------
-    relevant : (q, n) array of bool
-        Relevance by rank, nearest first.
-    total : (q,) array of int
-        Relevant items in the whole gallery; NaN comes back where it is 0.
-    k : int
-        At least 1.
-
-    Returns
-    -------
-    (q,) array of float64
 
     Examples
     --------
@@ -146,20 +100,7 @@ def ndcg_at_k(relevant: ArrayLike, total: ArrayLike, k: int) -> Floats:
 
 
 def r_precision(relevant: ArrayLike, total: ArrayLike) -> Floats:
-    """Precision at rank R, where R is the number of relevant items of the query [1]_.
-
-    The rank at which precision equals recall; the ranking should be at least R long.
-
-    Parameters
-    ----------
-    relevant : (q, n) array of bool
-        Relevance by rank, nearest first.
-    total : (q,) array of int
-        Relevant items in the whole gallery; NaN comes back where it is 0.
-
-    Returns
-    -------
-    (q,) array of float64
+    """Precision at rank ``total``, where it equals recall [1]_; the ranking should be at least that long.
 
     Examples
     --------
@@ -175,19 +116,8 @@ def r_precision(relevant: ArrayLike, total: ArrayLike) -> Floats:
 def average_precision(relevant: ArrayLike, total: ArrayLike) -> Floats:
     """Mean of the precisions at the rank of each relevant item; its mean over the queries is mAP.
 
-    ``AP = (1 / total) * sum over the relevant ranks r of P@r`` [3]_. Relevant items that the ranking does
-    not show add 0, so the whole gallery should be ranked. Not interpolated.
-
-    Parameters
-    ----------
-    relevant : (q, n) array of bool
-        Relevance by rank, nearest first.
-    total : (q,) array of int
-        Relevant items in the whole gallery; NaN comes back where it is 0.
-
-    Returns
-    -------
-    (q,) array of float64
+    ``AP = (1 / total) * sum over the relevant ranks r of P@r`` [3]_, not interpolated. Relevant items that the
+    ranking does not show add 0, so the whole gallery should be ranked.
 
     Examples
     --------
@@ -196,62 +126,34 @@ def average_precision(relevant: ArrayLike, total: ArrayLike) -> Floats:
     """
     matrix = _matrix(relevant)
     totals = _totals(total, matrix)
-    ranks = np.arange(1, matrix.shape[1] + 1)
-    precisions = np.cumsum(matrix, axis=1) / ranks
+    precisions = np.cumsum(matrix, axis=1) / np.arange(1, matrix.shape[1] + 1)
     return _divide((precisions * matrix).sum(axis=1), totals)
 
 
 def average_precision_of_ranks(ranks: ArrayLike, total: int) -> float:
-    """Average precision of one query from the ranks of its relevant items alone.
+    """Average precision of one query: ``(1 / total) * sum over i of i / rank_i``; NaN where `total` is 0.
 
-    The same number as `average_precision`, ``(1 / total) * sum over i of i / rank_i``, without a row as
-    long as the gallery.
-
-    Parameters
-    ----------
-    ranks : (r,) array of int
-        Ranks of the relevant items, from 1, ascending; those that were not found are absent.
-    total : int
-        Relevant items in the whole gallery, at least r.
-
-    Returns
-    -------
-    float
-        NaN where `total` is 0.
+    ``ranks`` are those of the relevant items that the ranking shows, (r,), from 1, ascending.
 
     Examples
     --------
     >>> round(average_precision_of_ranks([1, 3], 2), 4)
     0.8333
     """
-    found = _ranks(ranks, total)
-    if total == 0:
-        return float("nan")
-    return float(np.sum(np.arange(1, len(found) + 1) / found) / total)
+    places = _ranks(ranks, total)
+    return float(np.sum(np.arange(1, len(places) + 1) / places) / total) if total else float("nan")
 
 
 def r_precision_of_ranks(ranks: ArrayLike, total: int) -> float:
-    """R-precision of one query from the ranks of its relevant items alone.
-
-    Parameters
-    ----------
-    ranks : (r,) array of int
-        Ranks of the relevant items, from 1, ascending; those that were not found are absent.
-    total : int
-        Relevant items in the whole gallery, at least r.
-
-    Returns
-    -------
-    float
-        NaN where `total` is 0.
+    """R-precision of one query, from the same ranks as `average_precision_of_ranks`; NaN where `total` is 0.
 
     Examples
     --------
     >>> r_precision_of_ranks([1, 3], 2)
     0.5
     """
-    found = _ranks(ranks, total)
-    return float(np.count_nonzero(found <= total) / total) if total else float("nan")
+    places = _ranks(ranks, total)
+    return float(np.count_nonzero(places <= total) / total) if total else float("nan")
 
 
 def _matrix(relevant: ArrayLike) -> NDArray[np.bool_]:
@@ -271,12 +173,10 @@ def _totals(total: ArrayLike, matrix: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _ranks(ranks: ArrayLike, total: int) -> NDArray[np.int64]:
-    found = np.asarray(ranks, dtype=np.int64)
-    if found.ndim != 1 or len(found) > total or (len(found) and (found[0] < 1 or np.any(np.diff(found) < 1))):
-        raise ValueError(
-            "ranks must ascend from 1 or later, without repetition, and be at most total in number"
-        )
-    return found
+    places = np.asarray(ranks, dtype=np.int64)
+    if places.ndim != 1 or len(places) > total or np.any(np.diff(places, prepend=0) < 1):
+        raise ValueError("ranks must be from 1, ascending, and at most total in number")
+    return places
 
 
 def _check_k(k: int) -> None:
@@ -284,9 +184,9 @@ def _check_k(k: int) -> None:
         raise ValueError(f"k must be at least 1, not {k}")
 
 
-def _found(matrix: NDArray[np.bool_], k: int) -> Floats:
+def _relevant_within(matrix: NDArray[np.bool_], k: int) -> Floats:
     _check_k(k)
-    return np.asarray(np.count_nonzero(matrix[:, :k], axis=1), dtype=np.float64)
+    return np.count_nonzero(matrix[:, :k], axis=1).astype(np.float64)
 
 
 def _divide(values: Floats, by: NDArray[np.int64] | Floats) -> Floats:

@@ -15,29 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError, InvalidInputError
 from serupa.evaluation import intervals, measures
-from serupa.evaluation.ranking import METRICS, ArrayRanker, Neighbors, Ranker, id_order, relevant_ranks
+from serupa.evaluation.comparison import Difference, paired_differences, title
+from serupa.evaluation.ranking import ArrayRanker, Neighbors, Ranker, id_order, relevant_ranks
+from serupa.vectors import METRICS, Metric
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many queries are done, and of how many."""
 
 AT_K = ("precision", "recall", "hit_rate", "ndcg")
 WHOLE = ("map", "r_precision")
-TITLES = {
-    "precision": "P@{k}",
-    "recall": "R@{k}",
-    "hit_rate": "Hit@{k}",
-    "ndcg": "nDCG@{k}",
-    "map": "mAP",
-    "r_precision": "R-precision",
-}
-
-
-def title(measure: str) -> str:
-    """Return the name that people know a measure by: ``"precision@5"`` is ``"P@5"``."""
-    name, _, k = measure.partition("@")
-    return TITLES[name].format(k=k)
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class EmbeddedItems:
         if len(set(self.ids)) != n:
             raise ValueError("ids are not unique")
         if not np.isfinite(self.embeddings).all():
-            raise CatalogError("some embeddings hold NaN or infinity: index these photos again")
+            raise InvalidInputError("embeddings", "some hold NaN or infinity", "index these photos again")
 
 
 @dataclass(frozen=True)
@@ -146,8 +134,20 @@ class Comparison:
         """Whether the data shows the best metric to be better by this measure, at the 5 % level."""
         return self.p_value < 1 - intervals.CONFIDENCE and self.difference > 0
 
+    def __str__(self) -> str:
+        measure = title(self.measure)
+        by = (
+            f"{self.difference:+.4f} (95 % interval {self.low:+.4f} to {self.high:+.4f}, "
+            f"adjusted p = {self.p_value:.3f})"
+        )
+        if self.shown:
+            return f"{measure}: {self.best} is better than {self.other}, by {by}."
+        if self.difference > 0:
+            return f"{measure}: {self.best} is not shown to be better than {self.other}: {by}."
+        return f"{measure}: {self.best}, the best by mAP, is not ahead of {self.other}: {by}."
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the comparison as plain data."""
+        """Return the comparison as JSON-ready values."""
         return {
             "measure": self.measure,
             "best": self.best,
@@ -268,10 +268,6 @@ class Evaluation:
             text += f" {len(self.unreadable):,} query photos could not be used."
         return text
 
-    def verdicts(self) -> list[str]:
-        """Say of each comparison, in one sentence, what it shows."""
-        return [_verdict(comparison) for comparison in self.comparisons]
-
     def to_markdown(self) -> str:
         """Return the table of results, with intervals, the paired tests, and what they rest on."""
         lines = [self.description(), "", "| measure | " + " | ".join(self.metrics) + " |"]
@@ -281,7 +277,7 @@ class Evaluation:
             lines.append(f"| {heading} | " + " | ".join(cells) + " |")
         lines += ["", f"Mean over the queries (95 % bootstrap interval, {self.resamples:,} resamples)."]
         if self.comparisons:
-            lines += ["", *(f"- {verdict}" for verdict in self.verdicts())]
+            lines += ["", *(f"- {comparison}" for comparison in self.comparisons)]
         return "\n".join(lines) + "\n"
 
 
@@ -289,7 +285,7 @@ def evaluate(
     gallery: EmbeddedItems,
     *,
     label: str,
-    metrics: Sequence[str] = ("cosine",),
+    metrics: Sequence[Metric] = ("cosine",),
     ranker: Ranker | None = None,
     queries: int | EmbeddedItems | None = None,
     ks: Sequence[int] = (1, 5, 10),
@@ -328,9 +324,10 @@ def evaluate(
 
     Raises
     ------
-    CatalogError
-        The gallery is empty, no two items have the same label, labels are lists, or the search returns
-        items that are not in the gallery.
+    InvalidInputError
+        The gallery is empty, no two items have the same label, or labels are lists.
+    ConflictError
+        The search returns items that are not in the gallery.
     ValueError
         `ks`, `metrics`, `queries` or the arrays are not what they should be.
 
@@ -349,22 +346,105 @@ def evaluate(
     if not metrics or set(metrics) - set(METRICS):
         raise ValueError(f"metrics must be among {', '.join(METRICS)}, not {', '.join(metrics) or 'none'}")
     if not len(gallery.ids):
-        raise CatalogError("nothing to evaluate: there are no items")
+        raise InvalidInputError("evaluation", "there are no items")
     plan = _plan(gallery, label, queries, seed)
-    if ranker is None:
-        asked = None if plan.from_gallery else plan.items
-        ranker = ArrayRanker(
-            gallery.ids, gallery.embeddings, *((asked.ids, asked.embeddings) if asked else ())
-        )
+    if ranker is None and plan.from_gallery:
+        ranker = ArrayRanker(gallery.ids, gallery.embeddings)
+    elif ranker is None:
+        ranker = ArrayRanker(gallery.ids, gallery.embeddings, plan.items.ids, plan.items.embeddings)
     measured = {
         metric: _measure(gallery, plan, ranker, metric, ks=ks, progress=progress or (lambda *_: None))
         for metric in metrics
     }
-    return _conclude(gallery, plan, measured, label=label, ks=ks, seed=seed, resamples=resamples)
+    # Intervals and tests of all measures come from the same resamples: their differences are paired.
+    columns = [(metric, key) for metric, one in measured.items() for key in one.values]
+    matrix = np.column_stack([measured[metric].values[key] for metric, key in columns])
+    resampled = intervals.bootstrap_means(matrix, resamples=resamples, seed=seed)
+    estimates: dict[str, dict[str, Estimate]] = {metric: {} for metric in measured}
+    bounds = intervals.percentile_interval(resampled)
+    for (metric, key), mean, low, high in zip(columns, matrix.mean(axis=0), *bounds, strict=True):
+        estimates[metric][key] = Estimate(float(mean), float(low), float(high))
+    results = {metric: MetricResult(estimates[metric], *one) for metric, one in measured.items()}
+    best = max(results, key=lambda metric: results[metric].estimates["map"].mean)
+    return Evaluation(
+        label=label,
+        items=len(gallery.ids),
+        classes=plan.classes,
+        skipped=plan.skipped,
+        unlabelled=plan.unlabelled,
+        eligible=plan.eligible,
+        query_ids=plan.ids,
+        query_labels=[plan.items.labels[row] for row in plan.rows],
+        from_gallery=plan.from_gallery,
+        ks=ks,
+        seed=seed,
+        resamples=resamples,
+        metrics=results,
+        best=best,
+        comparisons=_comparisons(best, results, ks, dict(zip(columns, resampled.T, strict=True))),
+    )
+
+
+def compare(
+    before: Evaluation,
+    after: Evaluation,
+    *,
+    metrics: tuple[str, str] | None = None,
+    clusters: Mapping[str, Hashable] | None = None,
+) -> list[Difference]:
+    """Compare two evaluations on the queries that both have.
+
+    Parameters
+    ----------
+    before, after : Evaluation
+        Of two catalogues, encoders, resize modes or tunings, with the same label and the same ids.
+    metrics : (str, str), optional
+        The metric to take of each; the first of each unless given.
+    clusters : mapping of query id to hashable, optional
+        Queries with the same value are drawn together; each stands for itself unless given. None in it
+        stands for itself too.
+
+    Returns
+    -------
+    list of Difference
+        By mAP, then by each other measure that both have.
+
+    Raises
+    ------
+    ConflictError
+        If the labels differ, no query is in both, or a query has another label in the other.
+    """
+    if before.label != after.label:
+        problem = f"relevant is same {before.label} in one, {after.label} in the other"
+        raise ConflictError("comparison", problem)
+    row_after = {query: row for row, query in enumerate(after.query_ids)}
+    shared = [(row, row_after[query]) for row, query in enumerate(before.query_ids) if query in row_after]
+    if not shared:
+        raise ConflictError("comparison", "the two have no query in common", "are the ids the same?")
+    for a, b in shared:
+        if before.query_labels[a] != after.query_labels[b]:
+            raise ConflictError(before.query_ids[a], f"has another {before.label} in the other")
+    rows_a, rows_b = (np.array(rows, np.int64) for rows in zip(*shared, strict=True))
+    first, second = metrics or (next(iter(before.metrics)), next(iter(after.metrics)))
+    values_a, values_b = before.metrics[first].values, after.metrics[second].values
+    keys = ["map", *(key for key in values_a if key in values_b and key != "map")]
+    groups = None if clusters is None else [clusters.get(before.query_ids[row]) for row in rows_a]
+    return paired_differences(
+        {key: values_a[key][rows_a] for key in keys},
+        {key: values_b[key][rows_b] for key in keys},
+        clusters=groups,
+        resamples=before.resamples,
+        seed=before.seed,
+    )
+
+
+def has_label(value: Hashable) -> bool:
+    """Whether a label says anything: not None, an empty text or NaN."""
+    return value is not None and value != "" and value == value  # noqa: PLR0124 -- unlike NaN
 
 
 class _Measured(NamedTuple):
-    """What one metric's search did, query by query."""
+    """What one metric's search did, query by query: the last three fields of its `MetricResult`."""
 
     values: dict[str, NDArray[np.float64]]
     results: list[Neighbors]
@@ -373,7 +453,7 @@ class _Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which items are queries, and what is relevant to each."""
+    """Which items are queries, and which rows of the gallery are relevant to each."""
 
     items: EmbeddedItems
     rows: NDArray[np.int64]
@@ -391,31 +471,29 @@ class _Plan:
 
 
 def _plan(gallery: EmbeddedItems, label: str, queries: int | EmbeddedItems | None, seed: int) -> _Plan:
-    members = _members(gallery.labels, label)
     from_gallery = not isinstance(queries, EmbeddedItems)
-    items = queries if isinstance(queries, EmbeddedItems) else gallery
-    _check_labels(items.labels, label)
+    items, wanted = (queries, None) if isinstance(queries, EmbeddedItems) else (gallery, queries)
+    for value in (*gallery.labels, *items.labels):
+        if isinstance(value, (list, set, dict)):
+            raise InvalidInputError(label, "holds lists; an evaluation needs a label with one value an item")
     if items.embeddings.shape[1] != gallery.embeddings.shape[1]:
-        sizes = f"{items.embeddings.shape[1]} values, the gallery's {gallery.embeddings.shape[1]}"
-        raise CatalogError(f"the queries' embeddings have {sizes}: use the same encoder")
-    nobody = np.empty(0, dtype=np.int64)
-    relevant = [members.get(value, nobody) for value in items.labels]
-    totals = np.array([len(found) for found in relevant], dtype=np.int64) - from_gallery
-    labelled = np.array([_has(value) for value in items.labels], dtype=bool)
+        sizes = f"have {items.embeddings.shape[1]} values, the gallery's {gallery.embeddings.shape[1]}"
+        raise ConflictError("the queries' embeddings", sizes, "use the same encoder")
+    members = _rows_by_label(gallery.labels)
+    relevant = [members.get(value, np.empty(0, np.int64)) for value in items.labels]
+    totals = np.array([len(rows) for rows in relevant], dtype=np.int64) - from_gallery
+    labelled = np.array([has_label(value) for value in items.labels], dtype=bool)
     rows = np.flatnonzero(labelled & (totals > 0))
-    if not len(rows):
-        has = (
-            f"no two items have the same {label}"
-            if from_gallery
-            else f"no query has a {label} that the gallery has"
-        )
-        raise CatalogError(f"nothing to evaluate: {has}")
     eligible = len(rows)
-    if queries is not None and not isinstance(queries, EmbeddedItems):
-        if queries < 1:
-            raise ValueError(f"queries must be at least 1, not {queries}")
-        if queries < eligible:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, size=queries, replace=False))
+    if not eligible:
+        problem = (
+            "no two items have the same one" if from_gallery else "no query has one that the gallery has"
+        )
+        raise InvalidInputError(label, problem)
+    if wanted is not None and wanted < 1:
+        raise ValueError(f"queries must be at least 1, not {wanted}")
+    if wanted is not None and wanted < eligible:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, size=wanted, replace=False))
     return _Plan(
         items=items,
         rows=rows,
@@ -429,29 +507,19 @@ def _plan(gallery: EmbeddedItems, label: str, queries: int | EmbeddedItems | Non
     )
 
 
-def _members(labels: Sequence[Hashable], label: str) -> dict[Hashable, NDArray[np.int64]]:
-    _check_labels(labels, label)
+def _rows_by_label(labels: Sequence[Hashable]) -> dict[Hashable, NDArray[np.int64]]:
     rows: dict[Hashable, list[int]] = {}
     for row, value in enumerate(labels):
-        if _has(value):
+        if has_label(value):
             rows.setdefault(value, []).append(row)
-    return {value: np.array(found, dtype=np.int64) for value, found in rows.items()}
-
-
-def _check_labels(labels: Sequence[Hashable], label: str) -> None:
-    if any(isinstance(value, (list, set, dict)) for value in labels):
-        raise CatalogError(f"{label} holds lists; an evaluation needs a label with one value an item")
-
-
-def _has(value: Hashable) -> bool:
-    return value is not None and value != "" and value == value  # noqa: PLR0124 -- unlike NaN
+    return {value: np.array(own, dtype=np.int64) for value, own in rows.items()}
 
 
 def _measure(
     gallery: EmbeddedItems,
     plan: _Plan,
     ranker: Ranker,
-    metric: str,
+    metric: Metric,
     *,
     ks: tuple[int, ...],
     progress: Progress,
@@ -461,8 +529,7 @@ def _measure(
     results: list[Neighbors] = []
     first: list[NDArray[np.int64]] = []
     relevant = np.zeros((count, depth), dtype=bool)
-    found = ranker.rank(plan.ids, metric, depth)
-    for i, (query, neighbors) in enumerate(zip(plan.ids, found, strict=True)):
+    for i, (query, neighbors) in enumerate(zip(plan.ids, ranker.rank(plan.ids, metric, depth), strict=True)):
         rows = _rows(neighbors[:depth], row_of, query if plan.from_gallery else None)
         relevant[i, : len(rows)] = np.isin(rows, plan.relevant[i])
         results.append(list(neighbors[:depth]))
@@ -497,91 +564,34 @@ def _measure(
 
 
 def _rows(neighbors: Neighbors, row_of: Mapping[str, int], query: str | None) -> NDArray[np.int64]:
-    try:
-        rows = np.array([row_of[name] for name, _ in neighbors], dtype=np.int64)
-    except KeyError as error:
-        raise CatalogError(
-            f"the search returned {error.args[0]!r}, which is not in the gallery: did it change?"
-        ) from None
-    if len(np.unique(rows)) != len(rows) or (query is not None and query in {name for name, _ in neighbors}):
-        raise CatalogError(f"the search for {query!r} returned an item twice, or the query itself")
-    return rows
+    """Return the gallery's rows of what a search returned, which must be other items than the query."""
+    names = [name for name, _ in neighbors]
+    if unknown := [name for name in names if name not in row_of]:
+        raise ConflictError(
+            unknown[0], "the search returned it, the gallery does not have it", "did it change?"
+        )
+    if len(set(names)) < len(names) or query in names:
+        raise ConflictError("the search", f"returned an item twice for {query!r}, or the query itself")
+    return np.array([row_of[name] for name in names], dtype=np.int64)
 
 
-def _conclude(
-    gallery: EmbeddedItems,
-    plan: _Plan,
-    measured: dict[str, _Measured],
-    *,
-    label: str,
-    ks: tuple[int, ...],
-    seed: int,
-    resamples: int,
-) -> Evaluation:
-    """Add intervals to the means, and tests to their differences, all from the same resamples."""
-    keys = [(metric, key) for metric, found in measured.items() for key in found.values]
-    matrix = np.column_stack([measured[metric].values[key] for metric, key in keys])
-    means = matrix.mean(axis=0)
-    resampled = intervals.bootstrap_means(matrix, resamples=resamples, seed=seed)
-    lows, highs = intervals.percentile_interval(resampled)
-    estimates: dict[str, dict[str, Estimate]] = {metric: {} for metric in measured}
-    for (metric, key), mean, low, high in zip(keys, means, lows, highs, strict=True):
-        estimates[metric][key] = Estimate(float(mean), float(low), float(high))
-    results = {metric: MetricResult(estimates[metric], *found) for metric, found in measured.items()}
-    best = max(results, key=lambda metric: results[metric].estimates["map"].mean)
-    return Evaluation(
-        label=label,
-        items=len(gallery.ids),
-        classes=plan.classes,
-        skipped=plan.skipped,
-        unlabelled=plan.unlabelled,
-        eligible=plan.eligible,
-        query_ids=plan.ids,
-        query_labels=[plan.items.labels[row] for row in plan.rows],
-        from_gallery=plan.from_gallery,
-        ks=ks,
-        seed=seed,
-        resamples=resamples,
-        metrics=results,
-        best=best,
-        comparisons=_compare(best, ks, keys, means=means, resampled=resampled),
-    )
-
-
-def _compare(
+def _comparisons(
     best: str,
+    results: Mapping[str, MetricResult],
     ks: tuple[int, ...],
-    keys: list[tuple[str, str]],
-    *,
-    means: NDArray[np.float64],
-    resampled: NDArray[np.float64],
+    resampled: Mapping[tuple[str, str], NDArray[np.float64]],
 ) -> list[Comparison]:
-    column = {key: i for i, key in enumerate(keys)}
-    others = [metric for metric in dict.fromkeys(metric for metric, _ in keys) if metric != best]
-    pairs = [(measure, other) for measure in ("map", *(f"precision@{k}" for k in ks)) for other in others]
-    rows = []
+    """Test the best metric against each other one, by mAP and by precision at each K."""
+    by = ["map", *(f"precision@{k}" for k in ks)]
+    pairs = [(measure, other) for measure in by for other in results if other != best]
+    tests = []
     for measure, other in pairs:
-        a, b = column[best, measure], column[other, measure]
-        difference = float(means[a] - means[b])
-        resampled_difference = resampled[:, a] - resampled[:, b]
-        low, high = intervals.percentile_interval(resampled_difference[:, None])[:, 0]
-        p_value = intervals.difference_p_value(difference, resampled_difference)
-        rows.append((difference, float(low), float(high), p_value))
-    adjusted = intervals.holm([row[3] for row in rows])
+        own, their = (results[metric].estimates[measure].mean for metric in (best, other))
+        differences = resampled[best, measure] - resampled[other, measure]
+        low, high = intervals.percentile_interval(differences).tolist()
+        tests.append((own - their, low, high, intervals.difference_p_value(own - their, differences)))
+    adjusted = intervals.holm([p_value for *_, p_value in tests]).tolist()
     return [
-        Comparison(measure, best, other, difference, low, high, float(p))
-        for (measure, other), (difference, low, high, _), p in zip(pairs, rows, adjusted, strict=True)
+        Comparison(measure, best, other, difference, low, high, p_value)
+        for (measure, other), (difference, low, high, _), p_value in zip(pairs, tests, adjusted, strict=True)
     ]
-
-
-def _verdict(comparison: Comparison) -> str:
-    measure = title(comparison.measure)
-    by = (
-        f"{comparison.difference:+.4f} (95 % interval {comparison.low:+.4f} to {comparison.high:+.4f}, "
-        f"adjusted p = {comparison.p_value:.3f})"
-    )
-    if comparison.shown:
-        return f"{measure}: {comparison.best} is better than {comparison.other}, by {by}."
-    if comparison.difference > 0:
-        return f"{measure}: {comparison.best} is not shown to be better than {comparison.other}: {by}."
-    return f"{measure}: {comparison.best}, the best by mAP, is not ahead of {comparison.other}: {by}."

@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-METRICS = ("cosine", "euclidean", "manhattan")
+from serupa.vectors import METRICS, Metric, distances
 
 Floats = NDArray[np.float32]
-Indices = NDArray[np.int64]
+Rows = NDArray[np.int64]
 Neighbors = Sequence[tuple[str, float]]
 """Ids and distances, nearest first."""
 
@@ -34,7 +34,7 @@ _BLOCK_VALUES = (
 class Ranker(Protocol):
     """A search: what `serupa.evaluation.evaluate` puts to the test."""
 
-    def rank(self, queries: Sequence[str], metric: str, limit: int) -> Iterator[Neighbors]:
+    def rank(self, queries: Sequence[str], metric: Metric, limit: int) -> Iterator[Neighbors]:
         """Yield, for each query in turn, the ids and distances of its nearest items.
 
         Parameters
@@ -56,7 +56,7 @@ class Ranker(Protocol):
 
 
 class ArrayRanker:
-    """Exact search over an array of embeddings.
+    """Exact search over an array of embeddings, in order of distance, then of id.
 
     Parameters
     ----------
@@ -67,11 +67,6 @@ class ArrayRanker:
     query_ids, query_embeddings : optional
         Queries that are not in the gallery. Without them the queries are items of the gallery, and each is
         left out of its own results.
-
-    Notes
-    -----
-    Candidates come from float32 arithmetic, their distances and order from float64, so the order is exact:
-    by distance, then by id.
     """
 
     def __init__(
@@ -83,31 +78,29 @@ class ArrayRanker:
     ) -> None:
         if (query_ids is None) != (query_embeddings is None):
             raise ValueError("query_ids and query_embeddings come together")
-        self._ids = list(ids)
-        self._embeddings = np.asarray(embeddings)
-        self._inside = query_ids is None
-        self._query_embeddings = (
-            self._embeddings if query_embeddings is None else np.asarray(query_embeddings)
-        )
-        self._row = {name: i for i, name in enumerate(ids if query_ids is None else query_ids)}
+        self._ids, self._embeddings = list(ids), np.asarray(embeddings)
+        self._inside = query_embeddings is None
+        self._queries = self._embeddings if query_embeddings is None else np.asarray(query_embeddings)
+        self._row = {name: row for row, name in enumerate(ids if query_ids is None else query_ids)}
 
-    def rank(self, queries: Sequence[str], metric: str, limit: int) -> Iterator[Neighbors]:
+    def rank(self, queries: Sequence[str], metric: Metric, limit: int) -> Iterator[Neighbors]:
         """Yield the ids and distances of the `limit` nearest items of each query; see `Ranker.rank`."""
         rows = np.array([self._row[query] for query in queries], dtype=np.int64)
         order = id_order(self._ids)
-        space = _Space(self._query_embeddings[rows], self._embeddings, metric)
-        for i, row in space.rows():
+        comparison = _Comparison(self._queries[rows], self._embeddings, metric)
+        for i, values in comparison.rows():
             if self._inside:
-                row[rows[i]] = np.inf
-            k = min(limit, len(row) - self._inside)
+                values[rows[i]] = np.inf
+            k = min(limit, len(values) - self._inside)
             if k < 1:
                 yield []
                 continue
-            bound = np.partition(row, k - 1)[k - 1] + space.tolerance(i)
-            near = np.flatnonzero(row <= bound)
-            distances = space.exact(i, near)
-            best = np.lexsort((order[near], distances))[:k]
-            yield [(self._ids[j], float(distances[b])) for b, j in zip(best, near[best], strict=True)]
+            # candidates by single precision; their distances and order by double
+            bound = np.partition(values, k - 1)[k - 1] + comparison.tolerance(i)
+            near = np.flatnonzero(values <= bound)
+            exact = distances(self._embeddings[near], self._queries[rows[i]][None], metric)[:, 0]
+            best = np.lexsort((order[near], exact))[:k]
+            yield [(self._ids[row], float(exact[b])) for b, row in zip(best, near[best], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +116,19 @@ class RelevantRanks:
         approximate one. NaN where there are no results to compare.
     """
 
-    ranks: Indices
+    ranks: Rows
     agreement: float
 
 
 def relevant_ranks(
     queries: Floats,
     gallery: Floats,
-    metric: str,
+    metric: Metric,
     *,
-    relevant: Sequence[Indices],
-    first: Sequence[Indices],
-    exclude: Indices | None = None,
-    order: Indices | None = None,
+    relevant: Sequence[Rows],
+    first: Sequence[Rows],
+    exclude: Rows | None = None,
+    order: Rows | None = None,
 ) -> Iterator[RelevantRanks]:
     """Find the rank of every relevant item: first the search's own results, then all others in exact order.
 
@@ -168,52 +161,26 @@ def relevant_ranks(
     for Manhattan on two cores.
     """
     position = np.arange(len(gallery)) if order is None else order
-    space = _Space(queries, gallery, metric)
-    for i, row in space.rows():
+    comparison = _Comparison(queries, gallery, metric)
+    for i, values in comparison.rows():
         shown = first[i]
         wanted = np.setdiff1d(relevant[i], shown, assume_unique=True)
         if exclude is not None:
-            row[exclude[i]] = np.inf
+            values[exclude[i]] = np.inf
             wanted = wanted[wanted != exclude[i]]
         in_front = 1 + np.flatnonzero(np.isin(shown, relevant[i]))
-        distances_shown = row[shown]
+        values_shown = values[shown]
         # What the search returned comes first, whatever the arithmetic here says of it.
-        row[shown] = -np.inf
-        ranked = np.sort(row)
-        behind = _ranks_in(ranked, row, wanted, position)
+        values[shown] = -np.inf
+        ordered = np.sort(values)
+        behind = _ranks_in(ordered, values, wanted, position)
         yield RelevantRanks(
             ranks=np.concatenate([in_front, np.sort(behind)]),
-            agreement=_agreement(distances_shown, ranked, space.tolerance(i)),
+            agreement=_agreement(values_shown, ordered, comparison.tolerance(i)),
         )
 
 
-def pair_distances(a: Floats, b: Floats, metric: str) -> NDArray[np.float64]:
-    """Distance of each row of `a` to the same row of `b`.
-
-    Parameters
-    ----------
-    a, b : (p, d) arrays of float
-    metric : {"cosine", "euclidean", "manhattan"}
-        Cosine distance is ``1 - a.b / (|a| |b|)``, and 1 where either is all zeros; Euclidean ``sqrt(sum (a
-        - b)^2)``; Manhattan ``sum |a - b|``.
-
-    Returns
-    -------
-    (p,) array of float64
-    """
-    _check_metric(metric)
-    left, right = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if metric == "manhattan":
-        return np.asarray(np.abs(left - right).sum(axis=1), np.float64)
-    if metric == "euclidean":
-        return np.asarray(np.sqrt(np.square(left - right).sum(axis=1)), np.float64)
-    lengths = np.sqrt(np.square(left).sum(axis=1) * np.square(right).sum(axis=1))
-    dots = (left * right).sum(axis=1)
-    similarities: NDArray[np.float64] = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
-    return 1.0 - similarities
-
-
-def id_order(ids: Sequence[str]) -> Indices:
+def id_order(ids: Sequence[str]) -> Rows:
     """Position of each id in the sorted order of all: what settles ties.
 
     Examples
@@ -226,32 +193,30 @@ def id_order(ids: Sequence[str]) -> Indices:
     return position
 
 
-class _Space:
-    """Queries and a gallery, ready for distances that order as the metric does.
+class _Comparison:
+    """Queries and a gallery, ready for values that order as the metric's distances do.
 
-    The values are cheap stand-ins for distances: minus the cosine, or the squared Euclidean or the
-    Manhattan distance less what is the same for the whole row. Their order is the metric's, up to float32
-    rounding; `exact` gives true distances.
+    The values are cheap stand-ins in single precision: minus the cosine, or the squared Euclidean or the
+    Manhattan distance less what is the same for the whole row.
     """
 
-    def __init__(self, queries: Floats, gallery: Floats, metric: str) -> None:
-        _check_metric(metric)
-        self.metric = metric
-        self._raw_queries, self._raw_gallery = queries, gallery
+    def __init__(self, queries: Floats, gallery: Floats, metric: Metric) -> None:
+        if metric not in METRICS:
+            raise ValueError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
+        self._metric = metric
         if metric == "cosine":
-            self._queries, self._gallery = _normalised(queries), _normalised(gallery)
-            self._query_sizes = np.ones(len(queries), np.float32)
-            self._gallery_sizes = np.ones(len(gallery), np.float32)
-            self._twins = _twins(self._gallery)
-            return
-        # Distances do not depend on the origin, rounding does: it is least when the data is centred.
-        centre = (gallery.sum(axis=0, dtype=np.float64) / max(len(gallery), 1)).astype(np.float32)
-        self._queries = np.ascontiguousarray(queries - centre, dtype=np.float32)
-        self._gallery = np.ascontiguousarray(gallery - centre, dtype=np.float32)
-        self._query_sizes = _sizes(self._queries, metric)
-        self._gallery_sizes = _sizes(self._gallery, metric)
-        self._gallery_sums = self._gallery.sum(axis=1)
-        self._twins = _twins(self._gallery)
+            self._queries, self._gallery = _unit(queries), _unit(gallery)
+            self._query_sizes, self._largest = np.ones(len(queries), np.float32), 1.0
+        else:
+            # Distances do not depend on the origin, rounding does: it is least when the data is centred.
+            centre = (gallery.sum(axis=0, dtype=np.float64) / max(len(gallery), 1)).astype(np.float32)
+            self._queries = np.ascontiguousarray(queries - centre, dtype=np.float32)
+            self._gallery = np.ascontiguousarray(gallery - centre, dtype=np.float32)
+            self._query_sizes = _sizes(self._queries, metric)
+            gallery_sizes = _sizes(self._gallery, metric)
+            self._largest = float(gallery_sizes.max(initial=0.0))
+            self._offsets = gallery_sizes if metric == "euclidean" else self._gallery.sum(axis=1)
+        self._repeats = _repeated_rows(self._gallery)
 
     def rows(self) -> Iterator[tuple[int, Floats]]:
         """Yield each query's number and its row of values, (n,), free for the caller to change."""
@@ -259,28 +224,20 @@ class _Space:
         size = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // (4 * n)))
         for start in range(0, len(self._queries), size):
             chunk = self._queries[start : start + size]
-            if self.metric == "cosine":
+            if self._metric == "cosine":
                 values = -(chunk @ self._gallery.T)
-            elif self.metric == "euclidean":
-                values = -2.0 * (chunk @ self._gallery.T)
-                values += self._gallery_sizes
+            elif self._metric == "euclidean":
+                values = self._offsets - 2.0 * (chunk @ self._gallery.T)
             else:
-                values = -2.0 * _sums_of_minima(chunk, self._gallery)
-                values += self._gallery_sums
+                values = self._offsets - 2.0 * _sums_of_minima(chunk, self._gallery)
             # A matrix product rounds by where a row stands: the same vector must have the same value.
-            values[:, self._twins[:, 0]] = values[:, self._twins[:, 1]]
+            values[:, self._repeats[:, 0]] = values[:, self._repeats[:, 1]]
             for offset, row in enumerate(values):
                 yield start + offset, row
 
     def tolerance(self, i: int) -> float:
         """How far rounding may move the values of query `i`, generously."""
-        largest = float(self._gallery_sizes.max(initial=0.0))
-        return 1e-5 * (float(self._query_sizes[i]) + largest)
-
-    def exact(self, i: int, gallery_rows: Indices) -> NDArray[np.float64]:
-        """Distances of query `i` to some gallery items, in float64."""
-        gallery = self._raw_gallery[gallery_rows]
-        return pair_distances(np.broadcast_to(self._raw_queries[i], gallery.shape), gallery, self.metric)
+        return 1e-5 * (float(self._query_sizes[i]) + self._largest)
 
 
 def _sums_of_minima(queries: Floats, gallery: Floats) -> Floats:
@@ -311,7 +268,7 @@ def _sums_of_minima(queries: Floats, gallery: Floats) -> Floats:
     return out
 
 
-def _twins(gallery: Floats) -> Indices:
+def _repeated_rows(gallery: Floats) -> Rows:
     """Return the rows that repeat an earlier one, and that one: ``(t, 2)``."""
     first: dict[int, int] = {}
     pairs = []
@@ -322,40 +279,35 @@ def _twins(gallery: Floats) -> Indices:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def _ranks_in(ranked: Floats, row: Floats, wanted: Indices, position: Indices) -> Indices:
-    """Ranks of some items of a row, ties settled by position; `ranked` is the row, sorted."""
-    distances = row[wanted]
-    nearer = np.searchsorted(ranked, distances, side="left")
-    tied = np.searchsorted(ranked, distances, side="right") - nearer
+def _ranks_in(ordered: Floats, values: Floats, wanted: Rows, position: Rows) -> Rows:
+    """Ranks of some items by their values, ties settled by position; `ordered` is the values, sorted."""
+    own = values[wanted]
+    nearer = np.searchsorted(ordered, own, side="left")
+    tied = np.searchsorted(ordered, own, side="right") - nearer
     ranks = nearer + 1
     for i in np.flatnonzero(tied > 1):
-        ranks[i] += np.count_nonzero((row == distances[i]) & (position < position[wanted[i]]))
+        ranks[i] += np.count_nonzero((values == own[i]) & (position < position[wanted[i]]))
     return np.asarray(ranks, dtype=np.int64)
 
 
-def _agreement(shown: Floats, ranked: Floats, tolerance: float) -> float:
-    """Share of the distances shown that are no larger than the k-th smallest there is."""
+def _agreement(shown: Floats, ordered: Floats, tolerance: float) -> float:
+    """Share of the values shown that are no larger than the k-th smallest there is."""
     k = len(shown)
     if not k:
         return float("nan")
-    nearest = np.sort(np.concatenate([shown, ranked[k : 2 * k]]))[k - 1]
+    nearest = np.sort(np.concatenate([shown, ordered[k : 2 * k]]))[k - 1]
     return float(np.count_nonzero(shown <= nearest + tolerance) / k)
 
 
-def _sizes(x: Floats, metric: str) -> Floats:
+def _sizes(x: Floats, metric: Metric) -> Floats:
     """Squared Euclidean or Manhattan length of each row."""
     if metric == "euclidean":
         return np.asarray(np.einsum("ij,ij->i", x, x), np.float32)
     return np.array([np.abs(row).sum() for row in x], np.float32)
 
 
-def _normalised(x: Floats) -> Floats:
+def _unit(x: Floats) -> Floats:
     narrow = np.asarray(x, np.float32)
-    lengths = np.sqrt(_sizes(narrow, "euclidean"))[:, None]
-    normalised: Floats = np.divide(narrow, lengths, out=np.zeros_like(narrow), where=lengths > 0)
-    return normalised
-
-
-def _check_metric(metric: str) -> None:
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}; known: {', '.join(METRICS)}")
+    lengths = np.linalg.norm(narrow, axis=1, keepdims=True)
+    unit: Floats = np.divide(narrow, lengths, out=np.zeros_like(narrow), where=lengths > 0)
+    return unit
