@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.evaluation import EmbeddedItems, evaluate
-from serupa.evaluation.ranking import METRICS, ArrayRanker, relevant_ranks
+from serupa.evaluation.ranking import ArrayRanker, relevant_ranks
+from serupa.vectors import METRICS
 
 ITEMS, DIMENSION, CLASSES, K = 13_779, 2_048, 100, 10
 BUDGET_S = 300

@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa import Catalog
-from serupa.evaluation import EmbeddedItems, evaluate
-from serupa.evaluation.comparison import Difference, compare, paired_differences
+from serupa.evaluation import EmbeddedItems, compare, evaluate
+from serupa.evaluation.comparison import Difference, paired_differences
 from serupa.learning.tuning import Tuning, codes_of, learn, tune
 from serupa.learning.whitening import fit_whitening
 

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the evaluation room say what the code does."""
+"""The examples in the docstrings say what the code does."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import pkgutil
 import pytest
 
 import serupa.evaluation
+import serupa.paper
 
-MODULES = sorted(found.name for found in pkgutil.iter_modules(serupa.evaluation.__path__))
+MODULES = sorted(
+    f"{room.__name__}.{module.name}"
+    for room in (serupa.evaluation, serupa.paper)
+    for module in pkgutil.iter_modules(room.__path__)
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
-    module = importlib.import_module(f"serupa.evaluation.{name}")
-    assert doctest.testmod(module).failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_there_are_examples() -> None:
-    assert {"measures", "intervals", "protocol", "ranking", "selection"} <= set(MODULES)
+    examples = [doctest.DocTestFinder().find(importlib.import_module(name)) for name in MODULES]
+    assert sum(bool(test.examples) for tests in examples for test in tests) > 12

@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from serupa import Catalog, CatalogError, Item
+from serupa import Catalog, Item, SerupaError
+from serupa.errors import InvalidInputError, UsageError
 from serupa.evaluation.experiment import CatalogRanker, embedded_items, evaluate_catalog
 from serupa.learning.whitening import Whitening
-from serupa.paper import deepfashion as datasets
+from serupa.sources.fashion_mnist import read_fashion_mnist
 from serupa.vectors import METRICS
 from tests.conftest import draw_photo
 from tests.idx import write_fashion_mnist_files
@@ -81,22 +82,20 @@ def test_some_metrics_in_the_order_asked_for(shop: Catalog) -> None:
 
 
 def test_what_cannot_be_evaluated(shop: Catalog) -> None:
-    with pytest.raises(
-        CatalogError, match="no item has a field 'colour' to evaluate by; there are product_id"
-    ):
+    with pytest.raises(UsageError):
         evaluate_catalog(shop, "colour")
-    with pytest.raises(CatalogError, match="no two items have the same id"):
+    with pytest.raises(InvalidInputError):  # no two items have the same
         evaluate_catalog(shop, "id")
-    with pytest.raises(CatalogError, match="tags holds lists"):
+    with pytest.raises(InvalidInputError):  # lists
         evaluate_catalog(shop, "tags")
 
 
 def test_an_empty_catalogue_and_a_metric_that_it_has_not(tmp_path: Path) -> None:
     with Catalog.create(tmp_path / "empty") as catalog:
-        with pytest.raises(CatalogError, match="there are no items"):
+        with pytest.raises(InvalidInputError):
             evaluate_catalog(catalog, "product_id")
         catalog.add([Item(str(i), str(draw_photo(tmp_path / f"{i}.png", i)), "P") for i in range(2)])
-        with pytest.raises(CatalogError, match="cannot be searched by 'manhattan'; it has cosine"):
+        with pytest.raises(SerupaError):
             evaluate_catalog(catalog, "product_id", metrics=["manhattan"])
 
 
@@ -133,13 +132,13 @@ def test_some_queries_from_a_table_are_drawn_before_they_are_encoded(shop: Catal
 
 
 def test_query_sets_that_cannot_be_used(shop: Catalog, table: Path, tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="there are no queries"):
+    with pytest.raises(InvalidInputError):
         evaluate_catalog(shop, "product_id", queries_from=[])
-    with pytest.raises(CatalogError, match="no query has a category that the gallery has"):
+    with pytest.raises(InvalidInputError):
         evaluate_catalog(shop, "category", queries_from=table)
     for photo in tmp_path.glob("*.png"):
         photo.write_text("no photo")
-    with pytest.raises(CatalogError, match=r"no query photo can be used; the first: .*q0\.png"):
+    with pytest.raises(InvalidInputError, match=r"q0\.png"):
         evaluate_catalog(shop, "product_id", queries_from=table)
 
 
@@ -209,6 +208,7 @@ def test_fashion_mnist_as_a_nearest_neighbour_check_by_hand(tmp_path: Path) -> N
         assert by_hand > 0.3  # the pictures of a class look alike
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)  # 10,000 pictures are encoded
 def test_real_fashion_mnist(tmp_path: Path) -> None:
     """10,000 real pictures, by scikit-learn's exact nearest neighbours."""
@@ -216,7 +216,9 @@ def test_real_fashion_mnist(tmp_path: Path) -> None:
     if not real.is_dir():
         absent = pytest.fail if os.environ.get("CI") else pytest.skip
         absent("needs Debian's package dataset-fashion-mnist")
-    pictures = list(datasets.fashion_mnist(real, tmp_path / "pictures", split="test"))
+    for file in real.glob("t10k-*"):
+        (tmp_path / file.name).symlink_to(file)
+    pictures = list(read_fashion_mnist(tmp_path, tmp_path / "pictures"))
     with Catalog.create(tmp_path / "catalog") as catalog:
         assert catalog.add(pictures).added == 10_000
         found = evaluate_catalog(catalog, "category", queries=1_000, ks=[1])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from serupa.evaluation import ranking
-from serupa.evaluation.ranking import METRICS, ArrayRanker, relevant_ranks
+from serupa.evaluation.ranking import ArrayRanker, relevant_ranks
+from serupa.vectors import METRICS
 
 SCIPY = {"cosine": "cosine", "euclidean": "euclidean", "manhattan": "cityblock"}
 
@@ -87,9 +88,9 @@ def test_relevant_ranks_against_the_whole_order(metric: str, shown: int) -> None
         if shown
         else [np.empty(0, np.int64)] * n
     )
-    distances = np.stack(
-        [ranking.pair_distances(np.broadcast_to(one, gallery.shape), gallery, metric) for one in gallery]
-    )
+    distances = cdist(gallery.astype(float), gallery.astype(float), SCIPY[metric])
+    distances[:, [20, 205]] = distances[:, [50, 50]]  # equal vectors are at equal distances
+    distances[:, 100:110] = distances[:, [0]]
     found = relevant_ranks(
         gallery, gallery, metric,
         relevant=members, first=first, exclude=np.arange(n), order=ranking.id_order(ids),
@@ -174,7 +175,7 @@ def test_one_item_and_no_item() -> None:
 
 def test_refuses_an_unknown_metric_and_half_of_the_queries() -> None:
     one = np.ones((1, 3), np.float32)
-    with pytest.raises(ValueError, match="unknown metric 'hamming'; known: cosine, euclidean, manhattan"):
+    with pytest.raises(ValueError, match="hamming"):
         list(ArrayRanker(["a"], one).rank(["a"], "hamming", 1))
-    with pytest.raises(ValueError, match="come together"):
+    with pytest.raises(ValueError, match="query_embeddings"):
         ArrayRanker(["a"], one, ["q"])

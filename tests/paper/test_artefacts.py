@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serupa import Catalog, CatalogError, Item, MissingExtraError
+from serupa import Catalog, Item, MissingExtraError
+from serupa.errors import InvalidInputError, UnavailableError, UsageError
 from serupa.learning.whitening import Whitening
 from serupa.paper.artefacts import write_artefacts
 from serupa.vectors import METRICS
@@ -148,17 +149,17 @@ def test_fewer_items_than_neighbours(items: list[Item], tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written(catalog: Catalog, items: list[Item], tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="no item has a field 'colour'"):
+    with pytest.raises(UsageError):
         write_artefacts(catalog, tmp_path / "out", label="colour")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CatalogError, match=r"file: cannot be written"):
+    with pytest.raises(UnavailableError):
         write_artefacts(catalog, tmp_path / "file")
-    with pytest.raises(CatalogError, match="season holds lists"):
+    with pytest.raises(InvalidInputError):
         write_artefacts(catalog, tmp_path / "out", label="season")
     with (
         Catalog.create(tmp_path / "empty") as empty,
-        pytest.raises(CatalogError, match="is empty, there is nothing to export"),
+        pytest.raises(InvalidInputError),
     ):
         write_artefacts(empty, tmp_path / "out")
 

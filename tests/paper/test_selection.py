@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serupa.evaluation import select_classes
+from serupa.paper.selection import select_classes
 
 LABELS = st.lists(st.sampled_from(["a", "b", "c", "d", "", None]), max_size=60)
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from serupa.cli.options import CatalogPath, Exact, Json, Wait
-from serupa.cli.printing import as_json, evaluation, message, table
-
-if TYPE_CHECKING:
-    from serupa.catalog import Catalog
-    from serupa.evaluation import Evaluation
-    from serupa.evaluation.comparison import Difference
-    from serupa.evaluation.protocol import Progress
+from serupa.cli.printing import as_json, evaluation, line, message, table
 
 
 def evaluate(
@@ -67,24 +60,28 @@ def evaluate(
     """
     from serupa.catalog import Catalog
     from serupa.cli.progress import steps
-    from serupa.evaluation.experiment import evaluate_catalog
+    from serupa.evaluation.experiment import compare_catalog, evaluate_catalog, report_catalog
 
     if guess:
         _guesses(catalog, label, wait, json=json)
         return
-    settings: dict[str, Any] = {
-        "queries": _count(queries),
-        "queries_from": queries_from,
-        "ks": _numbers(k),
-        "metrics": metrics.split(",") if metrics else None,
-        "seed": seed,
-        "exact": exact,
-    }
     with Catalog.open(catalog, wait_s=wait) as opened, steps() as progress:
-        settings["progress"] = progress
-        result = evaluate_catalog(opened, label, **settings)
-        page = None if report is None else _report(opened, result, report, progress)
-        differences = [] if compare is None else _compare(opened, result, compare, settings)
+        measure = partial(
+            evaluate_catalog,
+            label=label,
+            queries=_count(queries),
+            queries_from=queries_from,
+            ks=_numbers(k),
+            metrics=metrics.split(",") if metrics else None,
+            seed=seed,
+            exact=exact,
+            progress=progress,
+        )
+        result = measure(opened)
+        page = None if report is None else report_catalog(opened, result, report, progress=progress)
+        differences = (
+            [] if compare is None else compare_catalog(opened, result, compare, measure, progress=progress)
+        )
     for reason in result.unreadable:
         message(f"failed: {reason}")
     if page is not None:
@@ -95,9 +92,9 @@ def evaluate(
         return
     evaluation(result)
     if differences:
-        typer.echo(f"{compare}, compared with {catalog} on the same queries:")
+        line(f"{compare}, compared with {catalog} on the same queries:")
         for one in differences:
-            typer.echo(f"- {one}")
+            line(f"- {one}")
 
 
 def _guesses(catalog: str, label: str, wait: float, *, json: bool) -> None:
@@ -109,43 +106,9 @@ def _guesses(catalog: str, label: str, wait: float, *, json: bool) -> None:
     if json:
         as_json(found.to_dict())
         return
-    typer.echo(f"{found.label}, guessed by {found.by}: {found.items:,} items, {found.skipped:,} left out")
+    line(f"{found.label}, guessed by {found.by}: {found.items:,} items, {found.skipped:,} left out")
     rows = [(f"{one.coverage:.0%}", str(one)) for one in found.accuracies]
     table([("Most confident", "right"), ("Accuracy", "left")], rows)
-
-
-def _report(opened: Catalog, result: Evaluation, directory: Path, progress: Progress) -> Path:
-    """Write the report, and keep it with the catalogue: the web application's page about quality shows it."""
-    from serupa.evaluation.experiment import embedded_items
-    from serupa.evaluation.report import write_report
-
-    name = opened.path.name if opened.folder is None else opened.folder.resolve().name
-    page = write_report(
-        result,
-        directory,
-        gallery=embedded_items(opened, result.label),
-        items={item.id: item for item in opened.items()},
-        title=f"{name}: search by {result.label}",
-        progress=progress,
-    )
-    kept = None if opened.folder is None else opened.folder / "evaluation"
-    if kept is not None and kept.resolve() != directory.resolve():
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(directory, kept)
-    return page
-
-
-def _compare(opened: Catalog, result: Evaluation, other: str, settings: dict[str, Any]) -> list[Difference]:
-    from serupa.evaluation.comparison import compare
-    from serupa.evaluation.experiment import evaluate_catalog, other_catalog
-
-    products = {item.id: item.product_id for item in opened.items()}
-    with (
-        tempfile.TemporaryDirectory(prefix="serupa-") as folder,
-        other_catalog(opened, other, Path(folder) / "catalog", settings["progress"]) as second,
-    ):
-        against = evaluate_catalog(second, result.label, **settings)
-    return compare(result, against, clusters=products)
 
 
 def _count(text: str) -> int | None:

@@ -36,7 +36,7 @@ def reproduce(
     DeepFashion is given by its authors on request; docs/evaluation.md says how to ask.
     """
     from serupa.cli.progress import steps
-    from serupa.paper.table import reproduce as repeat
+    from serupa.paper.reproduction import reproduce as repeat
 
     with steps() as progress:
         done = repeat(

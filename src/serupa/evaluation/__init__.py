@@ -1,7 +1,7 @@
 """How good a search is: measures, intervals, the paper's protocol, figures and a report.
 
-`measures`, `intervals`, `ranking` and `comparison` work on arrays and need nothing but NumPy, so that rooms below
-(learning, garments) can stand on them; `protocol` puts them together, `experiment` measures a catalogue.
+`measures`, `intervals`, `ranking` and `comparison` work on arrays and need nothing but NumPy: learning and
+garments stand on them; `protocol` puts them together, `experiment` measures a catalogue.
 """
 
 from serupa.evaluation.protocol import (

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
-from serupa.errors import ConflictError, ImageError, InvalidInputError, UsageError
-from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, evaluate, has_label
+from serupa.errors import ImageError, InvalidInputError, UsageError
+from serupa.evaluation.comparison import Difference
+from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, compare, evaluate, has_label
 from serupa.evaluation.ranking import Neighbors
 from serupa.files.memory import keep_freed_memory
 from serupa.storage.base import grouped
@@ -71,7 +74,7 @@ def evaluate_catalog(
     queries: int | None = None,
     queries_from: Source | None = None,
     ks: Sequence[int] = (1, 5, 10),
-    metrics: Sequence[Metric] | None = None,
+    metrics: Sequence[str] | None = None,
     seed: int = 0,
     exact: bool = False,
     progress: Progress | None = None,
@@ -106,6 +109,10 @@ def evaluate_catalog(
     UsageError
         If the catalogue has no such field or metric.
     """
+    for metric in metrics or ():
+        if metric not in catalog.metrics:
+            has = ", ".join(catalog.metrics)
+            raise UsageError(metric, "the catalogue cannot be searched by it", f"it has {has}")
     gallery = embedded_items(catalog, label)
     asked: int | EmbeddedItems | None = queries
     ranker = CatalogRanker(catalog, exact=exact)
@@ -118,7 +125,7 @@ def evaluate_catalog(
     evaluation = evaluate(
         gallery,
         label=label,
-        metrics=tuple(metrics or catalog.metrics),
+        metrics=cast("Sequence[Metric]", metrics or catalog.metrics),
         ranker=ranker,
         queries=asked,
         ks=ks,
@@ -126,6 +133,71 @@ def evaluate_catalog(
         progress=progress,
     )
     return replace(evaluation, **counts)
+
+
+def compare_catalog(
+    catalog: Catalog,
+    before: Evaluation,
+    other: str,
+    measure: Callable[[Catalog], Evaluation],
+    *,
+    progress: Progress | None = None,
+) -> list[Difference]:
+    """Measure another set-up in the same way, and compare the two on the queries that both have.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        The first set-up.
+    before : Evaluation
+        Of it.
+    other : str
+        See `other_catalog`.
+    measure : callable
+        What `before` was made by: `evaluate_catalog` with its arguments.
+    progress : callable, optional
+        Called with what is being done, how much is done, and of how much.
+
+    Returns
+    -------
+    list of Difference
+        With intervals that draw whole products.
+    """
+    products = {item.id: item.product_id for item in catalog.items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="serupa-") as folder,
+        other_catalog(catalog, other, Path(folder) / "catalog", progress) as second,
+    ):
+        return compare(before, measure(second), clusters=products)
+
+
+def report_catalog(
+    catalog: Catalog, evaluation: Evaluation, directory: Path, *, progress: Progress | None = None
+) -> Path:
+    """Write the report of a catalogue's evaluation, and keep it with the catalogue for the web application.
+
+    See `serupa.evaluation.report.write_report` for what is written and raised.
+
+    Returns
+    -------
+    Path
+        The page in ``directory``.
+    """
+    from serupa.evaluation.report import write_report
+
+    name = catalog.path.name if catalog.folder is None else catalog.folder.resolve().name
+    page = write_report(
+        evaluation,
+        directory,
+        gallery=embedded_items(catalog, evaluation.label),
+        items={item.id: item for item in catalog.items()},
+        title=f"{name}: search by {evaluation.label}",
+        progress=progress,
+    )
+    if catalog.folder is not None and (catalog.folder / "evaluation").resolve() != directory.resolve():
+        shutil.rmtree(catalog.folder / "evaluation", ignore_errors=True)
+        shutil.copytree(directory, catalog.folder / "evaluation")
+    return page
 
 
 def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progress | None = None) -> Catalog:
@@ -169,8 +241,8 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
         if report.failures:  # a smaller gallery is easier: the two would not be compared on the same terms
             raise InvalidInputError(
                 catalog.path,
-                f"{len(report.failures)} photos cannot be indexed with {made.card.name}, so the two cannot be "
-                f"compared; the first: {report.failures[0].reason}",
+                f"{len(report.failures)} photos cannot be indexed with {made.card.name}, so there is no fair "
+                f"comparison; the first: {report.failures[0].reason}",
             )
     except BaseException:
         made.close()

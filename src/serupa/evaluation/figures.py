@@ -31,6 +31,7 @@ from PIL import Image, ImageOps
 
 from serupa.errors import MissingExtraError
 from serupa.evaluation.protocol import Estimate
+from serupa.vectors import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -277,7 +278,7 @@ def largest_classes(counts: Mapping[str, int], *, label: str, most: int = 20) ->
 
 
 @_styled
-def curves(estimates: Mapping[str, Mapping[str, Estimate]], ks: Sequence[int], *, queries: int) -> Figure:
+def curves(estimates: Mapping[Metric, Mapping[str, Estimate]], ks: Sequence[int], *, queries: int) -> Figure:
     """Draw precision and recall at each K, one line a metric, with 95 % intervals.
 
     Parameters
@@ -326,7 +327,7 @@ def curves(estimates: Mapping[str, Mapping[str, Estimate]], ks: Sequence[int], *
 
 @_styled
 def similarities(
-    relevant: Mapping[str, ArrayLike], irrelevant: Mapping[str, ArrayLike], *, label: str
+    relevant: Mapping[Metric, ArrayLike], irrelevant: Mapping[Metric, ArrayLike], *, label: str
 ) -> Figure:
     """Draw how alike relevant and irrelevant pairs are, a panel a metric.
 
@@ -638,13 +639,12 @@ def _apart(ks: Sequence[int], *, logarithmic: bool) -> list[int]:
     """Leave out the Ks whose numbers would run into one another; the first and the last stay."""
     places = [float(np.log(k)) if logarithmic else float(k) for k in ks]
     least = 0.07 * (places[-1] - places[0])
-    apart = [ks[0]]
-    before = places[0]
+    apart, before = [ks[0]], places[0]
     for k, place in zip(ks[1:-1], places[1:-1], strict=True):
         if place - before >= least and places[-1] - place >= least:
             apart.append(k)
             before = place
-    return [*apart, ks[-1]]
+    return [*apart, ks[-1]] if len(ks) > 1 else apart
 
 
 def _count_axis(axis: Axis, *, logarithmic: bool) -> None:
@@ -698,7 +698,7 @@ def _plane(unit: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     from sklearn.decomposition import PCA
 
     points = np.random.default_rng(seed).normal(scale=1e-3, size=(len(unit), 2))
-    if len(unit) > 1:
+    if np.ptp(unit, axis=0).max() > 1e-6:
         components = PCA(min(2, *unit.shape), svd_solver="full").fit_transform(unit.astype(np.float64))
         points[:, : components.shape[1]] += components / max(float(components[:, 0].std()), 1e-12)
     return points

@@ -5,10 +5,10 @@ mean; 2,000 resamples show how far the mean would move with other queries from t
 resamples serve every measure and every metric, so differences between metrics are *paired*: a query that is
 hard for all of them cancels out.
 
-Queries of the same class share their relevant items, so they are not quite independent. The intervals say how
-the search would do with other queries of these classes, and are too narrow for the question how it would do on
-other classes. Where every query has the same value the interval has no width; that says that the sample is
-small, not that the value is certain.
+Queries of the same class share their relevant items, so they are not quite independent. The intervals say
+how the search would do with other queries of these classes, and are too narrow for the question how it would
+do on other classes. Where every query has the same value the interval has no width; that says that the sample
+is small, not that the value is certain.
 
 References
 ----------
@@ -19,8 +19,8 @@ References
 .. [4] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
 """
 
-# SciPy, which has a bootstrap and Wilson's interval, is not in the default install, where `serupa evaluate` and
-# `serupa tune` need them; nor does its bootstrap share resamples between measures.
+# SciPy, which has a bootstrap and Wilson's interval, is not in the default install, where `serupa evaluate`
+# and `serupa tune` need them; nor does its bootstrap share resamples between measures.
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def bootstrap_means(values: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
 
 
 def percentile_interval(means: Floats, *, confidence: float = CONFIDENCE) -> Floats:
-    """Percentile bootstrap interval [1]_: lower and upper bounds ``(2, ...)`` of means ``(resamples, ...)``."""
+    """Percentile bootstrap interval [1]_: the bounds ``(2, ...)`` of means ``(resamples, ...)``."""
     tail = (1.0 - confidence) / 2.0
     return np.asarray(np.quantile(means, [tail, 1.0 - tail], axis=0), dtype=np.float64)
 

@@ -8,8 +8,8 @@ All take the same two arguments:
 ``total`` : (q,) array of int
     How many relevant items the whole gallery has for each query, in the ranking or not.
 
-and return one value a query, ``(q,)`` float64. The functions ending in ``_of_ranks`` take one query, as the ranks
-of its relevant items, where a row as long as the gallery would be a waste.
+and return one value a query, ``(q,)`` float64. The functions ending in ``_of_ranks`` take one query, as the
+ranks of its relevant items, where a row as long as the gallery would be a waste.
 
 Three rules hold throughout:
 
@@ -17,7 +17,8 @@ Three rules hold throughout:
   divides by ``k``, as in trec_eval.
 * A query without any relevant item (``total`` = 0) has no recall, nDCG, R-precision or average precision: the
   result is NaN there, never a silent 0.
-* ``total`` counts at least the relevant items of the ranking; a smaller one is a ValueError, as is a ``k`` below 1.
+* ``total`` counts at least the relevant items of the ranking; a smaller one is a ValueError, as is a ``k``
+  below 1.
 
 Ties are settled by whoever made the ranking (here by distance, then by id).
 
@@ -53,7 +54,7 @@ def precision_at_k(relevant: ArrayLike, k: int) -> Floats:
 
 
 def recall_at_k(relevant: ArrayLike, total: ArrayLike, k: int) -> Floats:
-    """Share of all relevant items that is in the first `k` results: ``(relevant in ranks 1..k) / total`` [1]_.
+    """Share of all relevant items in the first `k` results: ``(relevant in ranks 1..k) / total`` [1]_.
 
     At most ``k / total``: with 138 photos of a product, R@1 cannot be above 0.007.
 
@@ -116,8 +117,8 @@ def r_precision(relevant: ArrayLike, total: ArrayLike) -> Floats:
 def average_precision(relevant: ArrayLike, total: ArrayLike) -> Floats:
     """Mean of the precisions at the rank of each relevant item; its mean over the queries is mAP.
 
-    ``AP = (1 / total) * sum over the relevant ranks r of P@r`` [3]_, not interpolated. Relevant items that the
-    ranking does not show add 0, so the whole gallery should be ranked.
+    ``AP = (1 / total) * sum over the relevant ranks r of P@r`` [3]_, not interpolated. Relevant items that
+    the ranking does not show add 0, so the whole gallery should be ranked.
 
     Examples
     --------
@@ -186,7 +187,7 @@ def _check_k(k: int) -> None:
 
 def _relevant_within(matrix: NDArray[np.bool_], k: int) -> Floats:
     _check_k(k)
-    return np.count_nonzero(matrix[:, :k], axis=1).astype(np.float64)
+    return np.asarray(np.count_nonzero(matrix[:, :k], axis=1), dtype=np.float64)
 
 
 def _divide(values: Floats, by: NDArray[np.int64] | Floats) -> Floats:

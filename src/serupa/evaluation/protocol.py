@@ -209,8 +209,8 @@ class Evaluation:
     ks: tuple[int, ...]
     seed: int
     resamples: int
-    metrics: dict[str, MetricResult]
-    best: str
+    metrics: dict[Metric, MetricResult]
+    best: Metric
     comparisons: list[Comparison] = field(default_factory=list)
     unreadable: tuple[str, ...] = ()
 
@@ -389,7 +389,7 @@ def compare(
     before: Evaluation,
     after: Evaluation,
     *,
-    metrics: tuple[str, str] | None = None,
+    metrics: tuple[Metric, Metric] | None = None,
     clusters: Mapping[str, Hashable] | None = None,
 ) -> list[Difference]:
     """Compare two evaluations on the queries that both have.
@@ -576,10 +576,10 @@ def _rows(neighbors: Neighbors, row_of: Mapping[str, int], query: str | None) ->
 
 
 def _comparisons(
-    best: str,
-    results: Mapping[str, MetricResult],
+    best: Metric,
+    results: Mapping[Metric, MetricResult],
     ks: tuple[int, ...],
-    resampled: Mapping[tuple[str, str], NDArray[np.float64]],
+    resampled: Mapping[tuple[Metric, str], NDArray[np.float64]],
 ) -> list[Comparison]:
     """Test the best metric against each other one, by mAP and by precision at each K."""
     by = ["map", *(f"precision@{k}" for k in ks)]

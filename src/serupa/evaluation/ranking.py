@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.vectors import METRICS, Metric, distances
+from serupa.vectors import METRICS, Metric
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -98,7 +98,7 @@ class ArrayRanker:
             # candidates by single precision; their distances and order by double
             bound = np.partition(values, k - 1)[k - 1] + comparison.tolerance(i)
             near = np.flatnonzero(values <= bound)
-            exact = distances(self._embeddings[near], self._queries[rows[i]][None], metric)[:, 0]
+            exact = _distances(self._embeddings[near], self._queries[rows[i]], metric)
             best = np.lexsort((order[near], exact))[:k]
             yield [(self._ids[row], float(exact[b])) for b, row in zip(best, near[best], strict=True)]
 
@@ -238,6 +238,18 @@ class _Comparison:
     def tolerance(self, i: int) -> float:
         """How far rounding may move the values of query `i`, generously."""
         return 1e-5 * (float(self._query_sizes[i]) + self._largest)
+
+
+def _distances(rows: Floats, query: Floats, metric: Metric) -> NDArray[np.float64]:
+    """Distances of rows from one query, each summed on its own: equal rows must be at equal distances."""
+    a, b = rows.astype(np.float64), query.astype(np.float64)
+    if metric == "manhattan":
+        return np.asarray(np.abs(a - b).sum(axis=1), np.float64)
+    if metric == "euclidean":
+        return np.asarray(np.sqrt(np.square(a - b).sum(axis=1)), np.float64)
+    lengths = np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum())
+    cosines = np.divide((a * b).sum(axis=1), lengths, out=np.zeros(len(a)), where=lengths > 0)
+    return np.asarray(1.0 - cosines, np.float64)
 
 
 def _sums_of_minima(queries: Floats, gallery: Floats) -> Floats:

@@ -23,7 +23,7 @@ from serupa.evaluation.figures import Example, Shown
 from serupa.evaluation.protocol import EmbeddedItems, Estimate, Evaluation, Progress, has_label
 from serupa.images import thumbnail
 from serupa.items import Item
-from serupa.vectors import similarity_of
+from serupa.vectors import Metric, similarity_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -236,13 +236,14 @@ class _Material:
         text = str(label) if has_label(label) else ""
         if text.replace("_", " ") == name.replace("_", " "):
             text = ""
-        photo = None
-        if item is not None:
-            try:
-                photo = thumbnail(item.image, _PHOTO, quality=80)
-            except ImageError:
-                pass  # gone or damaged: the report is about the search
-        return Shown(name, text, photo, similarity, relevant)
+        return Shown(name, text, _thumbnail(item), similarity, relevant)
+
+
+def _thumbnail(item: Item | None) -> bytes | None:
+    try:
+        return None if item is None else thumbnail(item.image, _PHOTO, quality=80)
+    except ImageError:
+        return None  # gone or damaged: the report is about the search
 
 
 def _sizes_of(labels: Sequence[Hashable]) -> dict[str, int]:
@@ -308,13 +309,13 @@ def _draw_pairs(material: _Material) -> Drawn | None:
     )
     return Drawn(
         figure,
-        f"Histograms of the similarity of pairs of the same {evaluation.label} and of different ones. How often "
-        f"a pair of the same is more alike: {said}.",
+        f"Histograms of the similarity of pairs of the same {evaluation.label} and of different ones. How "
+        f"often a pair of the same is more alike: {said}.",
     )
 
 
 def _similarities(
-    embeddings: NDArray[np.float32], pairs: NDArray[np.int64], metric: str
+    embeddings: NDArray[np.float32], pairs: NDArray[np.int64], metric: Metric
 ) -> NDArray[np.float64]:
     """Return the similarity of each pair of rows, as searches show it."""
     from sklearn.metrics.pairwise import paired_distances

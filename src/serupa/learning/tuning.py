@@ -40,6 +40,7 @@ from serupa.evaluation import measures
 from serupa.evaluation.comparison import Difference, paired_differences
 from serupa.evaluation.ranking import relevant_ranks
 from serupa.learning import whitening as w
+from serupa.vectors import Metric
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -91,7 +92,7 @@ class Tuning:
     setting: Setting
     labels: dict[str, float]
     gains: dict[str, list[Difference]]
-    metric: str
+    metric: Metric
     photos: int
     products: int
     seconds: float
@@ -241,7 +242,7 @@ def learn(
     *,
     weights: Mapping[str, float] | None = None,
     products: Sequence[Hashable] | None = None,
-    metric: str = "cosine",
+    metric: Metric = "cosine",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tuning:
@@ -344,7 +345,7 @@ class _Study:
         self._tried = [_whole_groups(rows, groups, _CHOOSING, rng) for rows in self._folds]
         self._asked = [_whole_groups(rows, groups, _PROVING, rng) for rows in self._folds]
 
-    def prove(self, metric: str, seed: int, step: Callable[[], None]) -> dict[str, list[Difference]]:
+    def prove(self, metric: Metric, seed: int, step: Callable[[], None]) -> dict[str, list[Difference]]:
         """Measure the gain on each fold with what is learned from the others."""
         before: dict[str, list[_Values]] = {name: [] for name in self._codes}
         after: dict[str, list[_Values]] = {name: [] for name in self._codes}
@@ -427,7 +428,7 @@ def _average_precision(vectors: NDArray[np.float32], codes: Codes) -> NDArray[np
     return measures.average_precision(relevant, np.count_nonzero(relevant, axis=1))
 
 
-def _measure(vectors: NDArray[np.float32], codes: Codes, queries: Codes, metric: str) -> _Values:
+def _measure(vectors: NDArray[np.float32], codes: Codes, queries: Codes, metric: Metric) -> _Values:
     """Search photos among themselves: the value of each query, NaN where it has none."""
     relevant = [np.flatnonzero(codes == code) if (code := codes[row]) >= 0 else _NONE for row in queries]
     rankings = relevant_ranks(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serupa.errors import CatalogError, MissingExtraError
+from serupa.errors import InvalidInputError, MissingExtraError, UnavailableError
 from serupa.evaluation.experiment import embedded_items
 from serupa.items import Item
 
@@ -44,8 +44,12 @@ def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | Non
 
     Raises
     ------
-    CatalogError
-        If the catalogue is empty or has no such label, or the files cannot be written.
+    InvalidInputError
+        If the catalogue is empty, or the label holds lists.
+    UsageError
+        If the catalogue has no such label.
+    UnavailableError
+        If the files cannot be written.
     MissingExtraError
         If scikit-learn or pyarrow are not installed.
     """
@@ -57,9 +61,9 @@ def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | Non
     label = label or ("category" if "category" in catalog.fields else "product_id")
     gallery = embedded_items(catalog, label)
     if not gallery.ids:
-        raise CatalogError(f"{catalog.path}: is empty, there is nothing to export")
+        raise InvalidInputError(catalog.path, "is empty, there is nothing to export")
     if any(isinstance(value, list) for value in gallery.labels):
-        raise CatalogError(f"{label} holds lists; classes need a label with one value an item")
+        raise InvalidInputError(label, "holds lists; classes need a label with one value an item")
     items = {item.id: item for item in catalog.items()}
     rows = [items[one] for one in gallery.ids]
     names = sorted({str(value) for value in gallery.labels if value is not None})
@@ -82,7 +86,7 @@ def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | Non
                 pickle.dump(value, stream)
         pq.write_table(_table(rows, label, gallery.embeddings), folder / "items.parquet")
     except OSError as error:
-        raise CatalogError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise UnavailableError(folder, f"cannot be written: {error.strerror or error}") from error
     names_written = ["features.npy", "labels.npy", *written, "items.parquet"]
     return [folder / name for name in names_written]
 

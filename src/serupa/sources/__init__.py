@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serupa.errors import SourceError
 from serupa.files.urls import is_url
 from serupa.items import Item
+from serupa.sources.datasets import dataset_in
 from serupa.sources.folder import read_folder
 from serupa.sources.remote import read_remote
 from serupa.sources.tables import TABLES, shown
-
-if TYPE_CHECKING:
-    from serupa.paper.deepfashion import Dataset
 
 __all__ = ["Source", "count_source", "read_source"]
 
@@ -31,7 +28,7 @@ def read_source(source: Source) -> Iterator[Item]:
 
     The folder of a data set for research is known by its lists: DeepFashion (Category and Attribute, In-shop,
     Consumer-to-shop) and Fashion-MNIST, whose pictures are unpacked into the cache once; see
-    `serupa.paper.deepfashion`.
+    `serupa.sources.datasets`.
 
     Either may be at a URL that fsspec reads (``s3://bucket/photos``); ids are paths from there.
 
@@ -66,7 +63,7 @@ def read_source(source: Source) -> Iterator[Item]:
         return read_remote(os.fspath(source))
     path = Path(os.path.abspath(source))  # noqa: PTH100 -- a link stays what it is
     if _is_folder(path):
-        dataset = _dataset(path)
+        dataset = dataset_in(path)
         return read_folder(path) if dataset is None else dataset.read(path)
     return TABLES[_table_kind(path)].read(path)
 
@@ -94,7 +91,7 @@ def count_source(source: Source) -> int | None:
         return None
     path = Path(os.path.abspath(source))  # noqa: PTH100
     if _is_folder(path):
-        dataset = _dataset(path)
+        dataset = dataset_in(path)
         return sum(1 for _ in read_folder(path)) if dataset is None else dataset.count(path)
     return TABLES[_table_kind(path)].count(path)
 
@@ -108,13 +105,6 @@ def _is_folder(path: Path) -> bool:
     except OSError as error:
         raise SourceError(f"{shown(path)}: cannot be read ({error.strerror})") from None
     raise SourceError(f"{shown(path)}: no such file or folder")
-
-
-def _dataset(path: Path) -> Dataset | None:
-    from serupa.paper.deepfashion import DATASETS, detect
-
-    name = detect(path)
-    return None if name is None else DATASETS[name]
 
 
 def _table_kind(path: Path) -> str:
