@@ -31,7 +31,7 @@ def source(given: str | None, folder: Path, limit: int | None = None) -> list[st
     else:
         from serupa.sources import read_source
 
-        paths = [item.image for item in read_source(given)]
+        paths = [item.image for item in read_source(given).items()]
     if limit is None or limit >= len(paths):
         return paths
     return [paths[round(i)] for i in np.linspace(0, len(paths) - 1, limit)]
@@ -41,7 +41,7 @@ def table(paths: list[str], file: Path, given: str | None) -> Path:
     """Write a table of these photos, with their products where the user's table has them."""
     from serupa.sources import read_source
 
-    products = {} if given is None else {i.image: i.product_id or "" for i in read_source(given)}
+    products = {} if given is None else {i.image: i.product_id or "" for i in read_source(given).items()}
     with file.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["image", "product_id"])

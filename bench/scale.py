@@ -38,7 +38,7 @@ def rates(source: str) -> dict[str, Any]:
     """Measure on one processor, by the time it was busy, so that others on the machine matter less."""
     os.environ["SERUPA_THREADS"] = "1"
     encoder = load_encoder()
-    items = list(itertools.islice(read_source(source), 200))
+    items = list(itertools.islice(read_source(source).items(), 200))
     started = time.process_time()
     pixels = np.stack([encoder.preprocess(item.image) for item in items])
     decode = time.process_time() - started
@@ -63,7 +63,7 @@ def real_embeddings(source: str, count: int) -> np.ndarray:
     crops = [
         Crop(x * (1 - s), y * (1 - s), s, s) for s in sides for x, y in ((0.5, 0.5), (0.2, 0.3), (0.8, 0.7))
     ]
-    jobs = [(item, crop) for crop in crops for item in read_source(source)][:count]
+    jobs = [(item, crop) for crop in crops for item in read_source(source).items()][:count]
     rows = []
     for start in range(0, len(jobs), 64):
         pixels = [encoder.preprocess(item.image, crop) for item, crop in jobs[start : start + 64]]
@@ -153,7 +153,7 @@ def ray(source: str, count: int) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        sets: dict[str, list[Item]] = {"photos": list(read_source(source))}
+        sets: dict[str, list[Item]] = {"photos": list(read_source(source).items())}
         if count:
             sets["drawn"] = [
                 Item(f"d{n}", str(_draw(folder / "drawn" / f"{n}.jpg", n))) for n in range(count)

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from serupa.catalog import Catalog
-from serupa.catalog.ingest import AddReport, Failure, Progress
+from serupa.catalog.ingest import AddReport, Progress
 from serupa.errors import CatalogError, MissingExtraError
 from serupa.filters import Filter
-from serupa.items import Item
+from serupa.items import Failure, Item
 from serupa.learning.whitening import Whitening
 from serupa.sources import Source, read_source
 from serupa.storage.base import FieldKind, Point, Store, grouped
@@ -86,10 +86,14 @@ def add_with_ray(
         If the cluster cannot be reached, has no room for a worker, or a worker cannot do its work.
     """
     report, started, before = AddReport(), time.perf_counter(), catalog.count()
-    items = read_source(source)
+    items = iter(read_source(source))
     with _Cluster(address) as cluster:
         plan = cluster.plan(workers, threads)
-        while wave := list(islice(items, WAVE)):
+        while entries := list(islice(items, WAVE)):
+            wave = [entry for entry in entries if isinstance(entry, Item)]
+            unusable = [entry for entry in entries if isinstance(entry, Failure)]
+            report.failures += unusable
+            report.seen += len(unusable)
             for row in cluster.run(plan, _rows(catalog, wave), _told(catalog)):
                 _take(catalog, row, report)
                 if progress:

@@ -44,6 +44,25 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo, or the row of a table, that could not be used.
+
+    Parameters
+    ----------
+    id : str
+        What its item would be; empty where that is not known.
+    image : str
+        Where the photo was to be; empty where that is not known.
+    reason : str
+        What is wrong with it: names the photo, or the table and the line.
+    """
+
+    id: str
+    image: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One result of a search.
 

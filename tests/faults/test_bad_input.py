@@ -16,6 +16,7 @@ from PIL import Image
 
 from serupa import Catalog, CatalogError, ImageError, Item, SerupaError
 from serupa.images import MAX_PIXELS, open_photo, photo_pixels, thumbnail
+from serupa.items import Failure
 from serupa.sources import read_source
 from tests.faults import shop
 
@@ -194,11 +195,10 @@ def test_a_table_may_name_any_file_but_only_photos_are_read(root: Path, tmp_path
 
 def test_a_field_of_ten_megabytes(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,note\n1.jpg," + "x" * 10_000_000 + "\n")
-    with pytest.raises(SerupaError, match="field larger than field limit") as caught:
-        list(read_source(tmp_path / "t.csv"))
-    assert len(str(caught.value)) < 500
+    (failure,) = read_source(tmp_path / "t.csv")
+    assert isinstance(failure, Failure) and len(failure.reason) < 500
     (tmp_path / "t.jsonl").write_text('{"image": "1.jpg", "x": ' + "[" * 100_000 + "\n")
-    with pytest.raises(SerupaError, match="line 1: not JSON"):
+    with pytest.raises(SerupaError):
         list(read_source(tmp_path / "t.jsonl"))
 
 

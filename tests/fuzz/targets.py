@@ -60,12 +60,12 @@ def checkpoint(data: bytes) -> None:
 
 
 def table(data: bytes) -> None:
-    """Tables: the first byte chooses CSV, TSV, JSON Lines or Parquet."""
-    kinds = (".csv", ".tsv", ".jsonl", ".parquet")
-    file = _folder / f"table{kinds[data[0] % 4] if data else '.csv'}"
+    """Tables: the first byte chooses CSV, TSV, JSON Lines, XML, JSON or Parquet."""
+    kinds = (".csv", ".tsv", ".jsonl", ".parquet", ".xml", ".json")
+    file = _folder / f"table{kinds[data[0] % 6] if data else '.csv'}"
     file.write_bytes(data[1:])
     with ours():
-        for item in read_source(file):
+        for item in read_source(file).items():
             json.dumps([item.id, item.image, item.product_id, dict(item.attributes)]).encode()
 
 

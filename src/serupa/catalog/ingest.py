@@ -19,7 +19,7 @@ from serupa.errors import CatalogError, ImageError
 from serupa.files.memory import keep_freed_memory
 from serupa.filters import Condition
 from serupa.images import read_bytes
-from serupa.items import Item
+from serupa.items import Failure, Item
 from serupa.storage.base import Point, Store
 from serupa.vectors import Vector
 
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 BATCH = 32  # photos encoded at once
 _CHUNK = 64  # photos looked up in the store at once
 _AHEAD = 4 * BATCH  # photos read or decoded but not yet encoded, at most
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A photo that could not be used, and why."""
-
-    id: str
-    image: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -155,12 +146,12 @@ class Indexer:
         self._writes: deque[Future[float]] = deque()
         self.report = AddReport()
 
-    def run(self, items: Iterable[Item], progress: Progress | None = None) -> AddReport:
+    def run(self, items: Iterable[Item | Failure], progress: Progress | None = None) -> AddReport:
         """Add every item; whatever stops this (an error, Ctrl-C), what was encoded is stored.
 
         Parameters
         ----------
-        items : iterable of Item
+        items : iterable of Item or Failure
             May be longer than memory: only a few batches are held at once.
         progress : callable, optional
             Called with the report so far, a few times a second.
@@ -177,7 +168,7 @@ class Indexer:
         told = 0.0
         with ThreadPoolExecutor(1, "write") as writer, ThreadPoolExecutor(threads, "read") as readers:
             try:
-                for chunk in _chunks(items):
+                for chunk in _chunks(self._usable(items)):
                     known = self._store.get([item.id for item in chunk])
                     pending.extend(readers.submit(self._read, item, known.get(item.id)) for item in chunk)
                     while len(pending) > _AHEAD:
@@ -202,6 +193,15 @@ class Indexer:
         if progress:
             progress(report)
         return report
+
+    def _usable(self, entries: Iterable[Item | Failure]) -> Iterator[Item]:
+        """Yield the items of a source; what of it cannot be used goes into the report."""
+        for entry in entries:
+            if isinstance(entry, Item):
+                yield entry
+            else:
+                self.report.seen += 1
+                self.report.failures.append(entry)
 
     def _read(self, item: Item, stored: Point | None) -> _Read:
         """Read one photo, on a thread; decode it only if its content is new to the store."""

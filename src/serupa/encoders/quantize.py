@@ -213,7 +213,7 @@ def quantize(
 
 
 def _read(encoder: Encoder, source: str | os.PathLike[str]) -> tuple[list[Item], Pixels]:
-    items = _spread(list(read_source(source)))
+    items = _spread(list(read_source(source).items()))
 
     def pixels_of(item: Item) -> Pixels | None:
         try:

@@ -276,7 +276,7 @@ def _query_photos(
     """
     from serupa.sources import read_source
 
-    items = list(read_source(source))
+    items = list(read_source(source).items())
     if not items:
         raise InvalidInputError(source, "is empty: there are no queries")
     labels = {value for value in gallery.labels if isinstance(value, Hashable) and has_label(value)}

@@ -7,6 +7,9 @@ import os
 import re
 from typing import Any
 
+from serupa.errors import SerupaError
+from serupa.files.http import fetch, is_http
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -23,6 +26,8 @@ def read_url(url: str, limit: int) -> bytes:
     OSError
         If it cannot be read: it says why, and which package is missing where one is.
     """
+    if is_http(url):
+        return _downloaded(url, limit)
     system, path = open_system(url)
     try:
         with system.open(path, "rb") as stream:
@@ -34,6 +39,13 @@ def read_url(url: str, limit: int) -> bytes:
         raise
     except Exception as error:  # each file system has exceptions of its own
         raise OSError(_reason(error)) from error
+
+
+def _downloaded(url: str, limit: int) -> bytes:
+    try:
+        return fetch(url, limit).data or b""
+    except SerupaError as error:
+        raise OSError(error.problem) from None
 
 
 def open_system(url: str) -> tuple[Any, str]:

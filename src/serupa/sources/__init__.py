@@ -1,27 +1,32 @@
-"""Where items come from: a folder of photos, a table that lists them, or items made by a program."""
+"""Where items come from: a folder of photos, a table or a shop's feed, or items made by a program."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sized
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from serupa.errors import SourceError
+from serupa.errors import InvalidInputError, NotFoundError
 from serupa.files.urls import is_url
-from serupa.items import Item
+from serupa.items import Failure, Item
 from serupa.sources.datasets import dataset_in
-from serupa.sources.folder import read_folder
-from serupa.sources.remote import read_remote
-from serupa.sources.tables import TABLES, shown
+from serupa.sources.folder import list_folder, list_remote_folder
+from serupa.sources.listing import Entry, Listing, SourceOptions
+from serupa.sources.remote import is_remote_table, local_path, remote_table
+from serupa.sources.rows import list_table
+from serupa.sources.table import TABLES, open_table
 
-__all__ = ["Source", "count_source", "read_source"]
+__all__ = ["Listing", "Source", "SourceOptions", "count_source", "read_source"]
 
-Source = str | os.PathLike[str] | Iterable[Item]
-"""A folder, a data set's folder, a .csv, .tsv, .jsonl, .ndjson or .parquet table, or items."""
+Source = str | os.PathLike[str] | Iterable[Item] | Any
+"""A folder, a data set's folder, a table's path, an address, items, or a table in memory."""
 
 
-def read_source(source: Source) -> Iterator[Item]:
-    """Read the items of a source, one after the other.
+def read_source(source: Source, options: SourceOptions | None = None) -> Listing:
+    """List the items of a source.
 
     A folder gives one item for each image file in it and below. Its id is the path from the folder, with
     slashes; its ``category`` is the subfolder that holds it, as a path (``dresses/summer``).
@@ -30,50 +35,51 @@ def read_source(source: Source) -> Iterator[Item]:
     Consumer-to-shop) and Fashion-MNIST, whose pictures are unpacked into the cache once; see
     `serupa.sources.datasets`.
 
-    Either may be at a URL that fsspec reads (``s3://bucket/photos``); ids are paths from there.
+    Either may be at a URL that fsspec reads (``s3://bucket/photos``), or in a ``.zip``; ids are paths from
+    there.
 
-    A table gives one item a row. The column ``image`` is required: paths that are not absolute start at the
-    table. ``id`` is the path as written where the table has no such column; ``product_id`` is taken as it is;
-    every other column becomes an attribute, absent where its cell is empty. JSON Lines and Parquet say their
-    types; those of CSV and TSV are found by column: whole numbers, numbers, true and false, lists of short
-    texts joined by ``|``, else text.
+    A table (CSV, TSV, JSON, JSON Lines, XML, Parquet) lists photos by its column ``image``: paths that are
+    not absolute start at the table; a cell may hold several, the main one first. ``id`` is the path as
+    written where the table has no such column; ``product_id`` is taken as it is; every other column becomes
+    an attribute, absent where its cell is empty. JSON and Parquet say their types; those of CSV are found by
+    column: numbers, prices with their currency, true and false, lists of short texts joined by ``|``, else
+    text. The exports of shop systems are known by their columns; see `serupa.sources.feeds`.
 
     Parameters
     ----------
-    source : path or iterable of Item
+    source : path, URL, iterable of Item, or a pandas, Polars, Arrow or Hugging Face table
+    options : SourceOptions, optional
 
-    Yields
-    ------
-    Item
-        With an absolute path as its image. A photo that cannot be read is an item like any other: it fails
-        when it is opened, and a folder that cannot be listed comes as such an item. The path of a file whose
-        name is not UTF-8 holds surrogates, as Python's file functions want it; its id does not.
+    Returns
+    -------
+    Listing
+        Iterate it: an `Item` with an absolute path or an address as its image, or a `Failure` for a row or a
+        folder that cannot be used. The path of a file whose name is not UTF-8 holds surrogates, as Python's
+        file functions want it; its id does not.
 
     Raises
     ------
-    SourceError
-        When the source is missing, holds nothing, or is not what its name says: the message gives the line.
-        Two rows of one table with the same id are an error, too.
+    NotFoundError
+        When there is no such file or folder.
+    InvalidInputError
+        When the source as a whole cannot be read, or holds nothing; if ``options.strict``, when a row of it
+        cannot be used.
     MissingExtraError
-        When a Parquet table is given and pyarrow is not installed.
+        When reading it needs an optional dependency that is not installed.
     """
-    if not isinstance(source, str | os.PathLike):
-        return _checked(source)
-    if is_url(source):
-        return read_remote(os.fspath(source))
-    path = Path(os.path.abspath(source))  # noqa: PTH100 -- a link stays what it is
-    if _is_folder(path):
-        dataset = dataset_in(path)
-        return read_folder(path) if dataset is None else dataset.read(path)
-    return TABLES[_table_kind(path)].read(path)
+    options = options or SourceOptions()
+    if isinstance(source, Listing):
+        return source
+    listing = _listing(source, options)
+    if options.name is not None:
+        listing.name = options.name
+    if options.strict:
+        _refuse_failures(listing)
+    return listing
 
 
 def count_source(source: Source) -> int | None:
-    """Count the items of a source, for a progress bar, without opening a photo.
-
-    Parameters
-    ----------
-    source : path or iterable of Item
+    """Count the entries of a source, for a progress bar, without opening a photo.
 
     Returns
     -------
@@ -82,18 +88,70 @@ def count_source(source: Source) -> int | None:
 
     Raises
     ------
-    SourceError
+    NotFoundError, InvalidInputError
         As `read_source`.
     """
+    return read_source(source).count()
+
+
+def _listing(source: Source, options: SourceOptions) -> Listing:
     if not isinstance(source, str | os.PathLike):
-        return len(source) if isinstance(source, Sized) else None
-    if is_url(source):
-        return None
-    path = Path(os.path.abspath(source))  # noqa: PTH100
+        return _of_objects(source, options)
+    address = os.fspath(source)
+    if is_url(address):
+        address = local_path(address) or address
+    if is_url(address):
+        return _remote(address, options)
+    path = Path(os.path.abspath(address))  # noqa: PTH100 -- a link stays what it is
+    return replace(_local(path, options), name=str(path))
+
+
+def _of_objects(source: Any, options: SourceOptions) -> Listing:
+    from serupa.sources.frames import frame_table, is_frame
+
+    if is_frame(source):
+        return list_table(frame_table(source), str(Path.cwd()), options)
+    count = (lambda: len(source)) if isinstance(source, Sized) else (lambda: None)
+    return Listing(lambda: _checked(source), count=count)
+
+
+def _local(path: Path, options: SourceOptions) -> Listing:
     if _is_folder(path):
         dataset = dataset_in(path)
-        return sum(1 for _ in read_folder(path)) if dataset is None else dataset.count(path)
-    return TABLES[_table_kind(path)].count(path)
+        if dataset is None:
+            return list_folder(path, options)
+        return Listing(lambda: dataset.read(path), count=lambda: dataset.count(path))
+    if path.suffix.lower() == ".zip":
+        return list_remote_folder(f"zip://::{path.as_uri()}", options)
+    if path.suffix.lower() not in TABLES:
+        kinds = ", ".join(TABLES)
+        hint = f"give a folder of photos, or a table ({kinds})"
+        if path.suffix.lower() in (".xlsx", ".xls", ".ods"):
+            hint = "save the sheet as CSV (UTF-8)"
+        raise InvalidInputError(path, "not a source", hint)
+    return list_table(open_table(path), str(path.parent), options)
+
+
+def _remote(url: str, options: SourceOptions) -> Listing:
+    name = url.partition("?")[0]
+    if not is_remote_table(url):
+        return replace(list_remote_folder(url, options), name=name)
+    folder = tempfile.TemporaryDirectory(prefix="serupa-")
+    table = remote_table(url, Path(folder.name))
+    listing = list_table(table, name.rpartition("/")[0], options)
+    entries = listing.entries
+
+    def kept() -> Iterator[Entry]:
+        folder.name  # noqa: B018 -- the copy is there for as long as the listing is
+        yield from entries()
+
+    return replace(listing, entries=kept, name=name)
+
+
+def _refuse_failures(listing: Listing) -> None:
+    for entry in listing:
+        if isinstance(entry, Failure):
+            raise InvalidInputError(entry.reason)
 
 
 def _is_folder(path: Path) -> bool:
@@ -103,23 +161,17 @@ def _is_folder(path: Path) -> bool:
         if path.is_file():
             return False
     except OSError as error:
-        raise SourceError(f"{shown(path)}: cannot be read ({error.strerror})") from None
-    raise SourceError(f"{shown(path)}: no such file or folder")
+        raise InvalidInputError(path, f"cannot be read ({error.strerror})") from None
+    raise NotFoundError(path, "no such file or folder")
 
 
-def _table_kind(path: Path) -> str:
-    kind = path.suffix.lower()
-    if kind not in TABLES:
-        raise SourceError(
-            f"{shown(path)}: not a source; give a folder of photos, or a table ({', '.join(TABLES)})"
-        )
-    return kind
-
-
-def _checked(items: Iterable[Item]) -> Iterator[Item]:
+def _checked(items: Iterable[Item]) -> Iterator[Entry]:
     for number, item in enumerate(items):
+        if isinstance(item, Failure):
+            yield item
+            continue
         if not isinstance(item, Item):
-            raise SourceError(f"item {number}: a {type(item).__name__}; give serupa.Item objects")
+            raise InvalidInputError(f"item {number}", f"a {type(item).__name__}", "give serupa.Item objects")
         if not (isinstance(item.id, str) and item.id):
-            raise SourceError(f"item {number}: its id must be a text that is not empty")
+            raise InvalidInputError(f"item {number}", "its id must be a text that is not empty")
         yield item
