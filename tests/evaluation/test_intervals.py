@@ -22,6 +22,12 @@ def test_agrees_with_scipys_bootstrap() -> None:
     assert ours == pytest.approx([theirs.low, theirs.high], abs=0.006)
 
 
+@pytest.mark.parametrize(("confidence", "low", "high"), [(0.95, 25, 975), (0.5, 250, 750)])
+def test_what_an_interval_leaves_on_either_side(confidence: float, low: float, high: float) -> None:
+    means = np.random.default_rng(0).permutation(np.arange(1_001.0))
+    assert intervals.percentile_interval(means, confidence=confidence) == pytest.approx([low, high])
+
+
 def test_means_of_resamples_are_means_of_drawn_queries() -> None:
     values = np.array([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]])
     means = intervals.bootstrap_means(values, resamples=300, seed=0)
