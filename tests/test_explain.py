@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from serupa import Catalog, Item
 from serupa.cli.commands import app
-from serupa.errors import CatalogError, EncoderError, ImageError, ItemNotFoundError
+from serupa.errors import CatalogError, ItemNotFoundError, NotFoundError, UsageError
 from serupa.explain import color_map, contributions, draw, explain, measure
 from serupa.images import Crop
 from serupa.learning.whitening import fit_whitening
@@ -103,16 +103,16 @@ def test_refusals_say_what_to_do(
         explain(catalog, items[0].image, "nobody")
     with pytest.raises(CatalogError, match="unknown metric 'angle'; choose from cosine"):
         explain(catalog, items[0].image, items[1].id, metric="angle")
-    with pytest.raises(ImageError, match="no such file"):
+    with pytest.raises(NotFoundError, match="no such file"):
         explain(catalog, tmp_path / "gone.jpg", items[1].id)
     with pytest.raises(CatalogError, match="another than when it was indexed"):
         explain(catalog, items[0].image, Item(items[1].id, items[2].image))
 
     def without_maps(_: object) -> None:
-        raise EncoderError("gives no feature maps")
+        raise UsageError("gives no feature maps")
 
     monkeypatch.setattr(catalog.encoder, "feature_maps", without_maps)
-    with pytest.raises(EncoderError, match="no feature maps"):
+    with pytest.raises(UsageError, match="no feature maps"):
         explain(catalog, items[0].image, items[1].id)
 
 

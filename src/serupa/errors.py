@@ -109,18 +109,6 @@ class MissingExtraError(UnavailableError):
 # The errors by room, until each room raises by cause.
 
 
-class ImageError(InvalidInputError):
-    """A photo that cannot be used."""
-
-
-class WeightsError(SerupaError):
-    """An encoder's weights are missing, damaged, or not what its card says."""
-
-
-class EncoderError(InvalidInputError):
-    """An encoder is unknown, its card is wrong, or it cannot run on this machine."""
-
-
 class SourceError(InvalidInputError):
     """A folder or table to index is missing or is not what it should be."""
 

@@ -32,6 +32,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from serupa.errors import CatalogError
 from serupa.images import open_photo
+from serupa.images.color import linear_rgb, srgb
 from serupa.items import Item
 from serupa.vectors import METRICS, Metric, similarity_of
 
@@ -130,9 +131,9 @@ def explain(
     ------
     ItemNotFoundError
         If the catalogue has no such item.
-    ImageError
+    SerupaError
         If one of the photos cannot be read.
-    EncoderError
+    SerupaError
         If the encoder gives no feature maps.
     CatalogError
         If the metric is none of the three, or the item's photo is another than when it was indexed.
@@ -256,21 +257,6 @@ _PANEL = 520  # longest side of a photo in a drawing, in pixels
 _GAP = 32
 _PAPER, _INK, _QUIET = "#fbfaf8", "#1c1b1a", "#65615c"
 
-_OKLAB_TO_LMS = np.array(  # the cube roots of the cones' answers
-    [
-        [1.0, 1.0, 1.0],
-        [0.3963377774, -0.1055613458, -0.0894841775],
-        [0.2158037573, -0.0638541728, -1.2914855480],
-    ]
-)
-_LMS_TO_RGB = np.array(
-    [
-        [4.0767416621, -1.2684380046, -0.0041960863],
-        [-3.3077115913, 2.6097574011, -0.7034186147],
-        [0.2309699292, -0.3413193965, 1.7076147010],
-    ]
-)
-
 
 def draw(
     file: str | Path, explanation: Explanation, photo: Photo, item: Item, *, title: str = "Query"
@@ -293,7 +279,7 @@ def draw(
 
     Raises
     ------
-    ImageError
+    SerupaError
         If one of the photos cannot be read.
     CatalogError
         If the file cannot be written.
@@ -339,13 +325,12 @@ def color_map(steps: int = 256) -> NDArray[np.uint8]:
     chroma = 0.10 + 0.12 * np.sin(np.pi * (0.15 + 0.85 * t))
     hue = np.radians(300.0 + 165.0 * t)
     lab = np.stack([0.20 + 0.74 * t, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
-    linear = np.clip((lab @ _OKLAB_TO_LMS) ** 3 @ _LMS_TO_RGB, 0.0, 1.0)
+    linear = linear_rgb(lab)
     luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
     lightness = np.cbrt(luminance)
     even = np.linspace(lightness[0], lightness[-1], steps)
     linear = np.stack([np.interp(even, lightness, channel) for channel in linear.T], axis=1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.round(255 * encoded).astype(np.uint8)
+    return srgb(linear)
 
 
 def _fitted(photo: Image.Image) -> Image.Image:

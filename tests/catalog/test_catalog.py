@@ -18,7 +18,6 @@ from serupa import (
     CatalogError,
     Crop,
     FilterError,
-    ImageError,
     Item,
     ItemNotFoundError,
     load_encoder,
@@ -228,7 +227,7 @@ def test_what_is_not_there(catalog: Catalog, items: list[Item], tmp_path: Path) 
         catalog.embeddings(["item-00", "nothing"])
     with pytest.raises(CatalogError, match="'hamming'; it has cosine, euclidean, manhattan"):
         catalog.search(items[0].image, metric="hamming")
-    with pytest.raises(ImageError, match=r"none\.jpg"):
+    with pytest.raises(NotFoundError, match=r"none\.jpg"):
         catalog.search(tmp_path / "none.jpg")
     for wrong in ({"k": 0}, {"offset": -1}, {"by": "shop"}):
         with pytest.raises(CatalogError, match="must be"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from serupa import Catalog, CatalogError, ImageError, Item
+from serupa import Catalog, CatalogError, Item, NotFoundError
 from serupa.catalog.several import mean_direction, search_several
 from serupa.cli.commands import app
 from serupa.vectors import METRICS
@@ -52,7 +52,7 @@ def test_no_photo_counts_more_than_another() -> None:
 def test_what_cannot_be_asked(catalog: Catalog, items: list[Item], tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="at least one photo"):
         search_several(catalog, [])
-    with pytest.raises(ImageError, match="gone"):
+    with pytest.raises(NotFoundError, match="gone"):
         search_several(catalog, [items[0].image, tmp_path / "gone.jpg"])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serupa import Catalog, CatalogError, ImageError, Item, SerupaError
+from serupa import Catalog, CatalogError, InvalidInputError, Item, SerupaError
 from serupa.images import MAX_PIXELS, open_photo, photo_pixels, thumbnail
 from serupa.items import Failure
 from serupa.sources import read_source
@@ -42,13 +42,13 @@ PHOTO = Image.radial_gradient("L").convert("RGB").resize((64, 48))
 MEMORY = """
 import resource, sys, tracemalloc
 from pathlib import Path
-from serupa import ImageError
+from serupa import InvalidInputError, SerupaError
 from serupa.images import photo_pixels
 photo_pixels(sys.argv[2], 224)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     photo_pixels(sys.argv[1], 224)
-except ImageError as error:
+except SerupaError as error:
     print(error)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
@@ -89,7 +89,7 @@ def test_64k_wide(tmp_path: Path) -> None:
                 assert photo_pixels(data, 32, resize=resize).shape == (32, 32, 3)  # type: ignore[arg-type]
             assert Image.open(io.BytesIO(thumbnail(data, 320))).width <= 320
     wide = encoded(Image.new("1", (65_535, 1_600)), "PNG")
-    with pytest.raises(ImageError, match="65535 x 1600 pixels is over the limit"):
+    with pytest.raises(InvalidInputError, match="65535 x 1600 pixels is over the limit"):
         open_photo(wide)
 
 
@@ -108,7 +108,7 @@ def test_polyglots_are_what_they_begin_with(prefix: bytes) -> None:
     """A photo after something else is not searched for; something else after a photo is never looked at."""
     for kind in ("JPEG", "PNG"):
         photo = encoded(PHOTO, kind)
-        with pytest.raises(ImageError):
+        with pytest.raises(InvalidInputError):
             open_photo(prefix + photo)
         assert open_photo(photo + prefix).size == PHOTO.size
         again = thumbnail(photo + prefix, 64)  # what is served again holds nothing of it
@@ -124,7 +124,7 @@ def test_polyglots_are_what_they_begin_with(prefix: bytes) -> None:
     ],
 )
 def test_svg_is_refused(text: str) -> None:
-    with pytest.raises(ImageError, match="SVG: save it as PNG first"):
+    with pytest.raises(InvalidInputError, match="SVG: save it as PNG first"):
         open_photo(text.encode())
 
 

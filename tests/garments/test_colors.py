@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from serupa import Crop, ImageError
+from serupa import Crop, NotFoundError
 from serupa.garments.colors import (
     NAMES,
     basic_name,
@@ -16,10 +16,9 @@ from serupa.garments.colors import (
     colors_of,
     lab_of,
     name_of,
-    oklab,
     polar,
-    srgb,
 )
+from serupa.images.color import linear_rgb, oklab, srgb
 from serupa.sources import read_source
 from serupa.styling.harmony import harmony
 
@@ -38,7 +37,7 @@ def test_oklab_is_oklab() -> None:
     np.testing.assert_allclose(oklab([255, 0, 0]), [0.62796, 0.22486, 0.12585], atol=1e-4)
     np.testing.assert_allclose(oklab([0, 0, 255]), [0.45201, -0.03246, -0.31153], atol=1e-4)
     for rgb in ((12, 200, 90), (0, 0, 0), (255, 254, 3), (128, 128, 128)):
-        assert srgb(oklab(rgb)) == rgb
+        assert tuple(srgb(linear_rgb(oklab(rgb)))) == rgb
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_photos_and_crops(tmp_path: Path) -> None:
     Image.fromarray(pair).save(file)
     assert colors_of(file, Crop(0, 0, 0.5, 1))[0].name == "red"
     assert colors_of(file, Crop(0.5, 0, 0.5, 1))[0].name == "blue"
-    with pytest.raises(ImageError, match="nothing.png"):
+    with pytest.raises(NotFoundError, match="nothing.png"):
         colors_of(tmp_path / "nothing.png")
 
 

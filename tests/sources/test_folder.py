@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from serupa import Catalog
-from serupa.errors import ConflictError, ImageError, InvalidInputError, NotFoundError
+from serupa.errors import ConflictError, InvalidInputError, NotFoundError, SerupaError
 from serupa.images import open_photo
 from serupa.items import Failure
 from serupa.sources import count_source, read_source
@@ -58,7 +58,7 @@ def test_bad_files_fail_when_they_are_opened(tmp_path: Path) -> None:
     assert [entry.id for entry in entries] == ["empty.jpg", "gone.jpg", "good.jpg", "text.jpg"]
     for entry in entries:
         if entry.id != "good.jpg":
-            with pytest.raises(ImageError):
+            with pytest.raises(SerupaError):
                 open_photo(entry.image)
 
 

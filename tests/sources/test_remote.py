@@ -9,8 +9,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from serupa import Catalog, ImageError
-from serupa.errors import InvalidInputError, UnavailableError
+from serupa import Catalog
+from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
 from serupa.images import read_bytes
 from serupa.sources import count_source, read_source
 
@@ -54,9 +54,9 @@ def test_a_table() -> None:
 
 @pytest.mark.usefixtures("bucket")
 def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"nothing\.png: no such file"):
+    with pytest.raises(NotFoundError, match=r"nothing\.png: no such file"):
         read_bytes(f"{ROOT}/nothing.png")
-    with pytest.raises(ImageError, match="over the limit"):
+    with pytest.raises(InvalidInputError, match="over the limit"):
         read_bytes(f"{ROOT}/photos/hats/01.png", max_bytes=10)
     with pytest.raises(InvalidInputError):
         list(read_source(f"{ROOT}/empty"))

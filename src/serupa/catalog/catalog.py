@@ -105,7 +105,7 @@ class Catalog:
         ------
         CatalogError
             If there is something else in the directory, or a catalogue with other settings.
-        EncoderError, WeightsError
+        SerupaError
             If the encoder is unknown or its weights cannot be had.
         """
         place = place_of(path)
@@ -457,7 +457,7 @@ class Catalog:
 
         Raises
         ------
-        ImageError
+        SerupaError
             If the photo cannot be used.
         FilterError, CatalogError
             If the filter or the metric is not one of this catalogue.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
-from serupa.errors import CatalogError, ImageError
+from serupa.errors import CatalogError, SerupaError
 from serupa.files.memory import keep_freed_memory
 from serupa.filters import Condition
 from serupa.images import read_bytes
@@ -222,15 +222,15 @@ class Indexer:
                 started = time.perf_counter()
                 done.pixels = self._decode(item, data)
                 done.decode_s = time.perf_counter() - started
-        except (ImageError, CatalogError) as error:
+        except SerupaError as error:
             done.failure = str(error)
         return done
 
     def _decode(self, item: Item, data: bytes) -> NDArray[np.uint8]:
         try:
             return self._encoder.preprocess(data)
-        except ImageError as error:
-            raise ImageError(str(error).replace("the photo", item.image, 1)) from error
+        except SerupaError as error:
+            raise type(error)(item.image, error.problem, error.hint) from error
 
     def _with_content(self, content: str) -> Point | None:
         where = (Condition("content", any_of=(content,)),)

@@ -53,7 +53,7 @@ def search_several(
 
     Raises
     ------
-    ImageError
+    SerupaError
         If one of the photos cannot be used.
     CatalogError
         If there is none.

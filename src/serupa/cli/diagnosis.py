@@ -25,6 +25,7 @@ _EXTRAS = {
     "web": "fastapi",
     "report": "matplotlib",
     "parquet": "pyarrow",
+    "heif": "pillow-heif",
     "qdrant": "qdrant-client",
     "ray": "ray",
 }

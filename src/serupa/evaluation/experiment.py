@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
-from serupa.errors import ImageError, InvalidInputError, UsageError
+from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference
 from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, compare, evaluate, has_label
 from serupa.evaluation.ranking import Neighbors
@@ -307,7 +307,7 @@ def _embedded(
     def pixels_of(item: Item) -> NDArray[np.uint8] | str:
         try:
             return encoder.preprocess(item.image)
-        except ImageError as error:
+        except SerupaError as error:
             return str(error)
 
     with ThreadPoolExecutor(available_cpus(), "query") as readers:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import ImageError, MissingExtraError, UnavailableError
+from serupa.errors import MissingExtraError, SerupaError, UnavailableError
 from serupa.evaluation import figures
 from serupa.evaluation.comparison import title as measure_title
 from serupa.evaluation.figures import Example, Shown
@@ -242,7 +242,7 @@ class _Material:
 def _thumbnail(item: Item | None) -> bytes | None:
     try:
         return None if item is None else thumbnail(item.image, _PHOTO, quality=80)
-    except ImageError:
+    except SerupaError:
         return None  # gone or damaged: the report is about the search
 
 

@@ -52,20 +52,6 @@ class Fetched:
     kind: str = ""
 
 
-def host_of(url: str) -> str:
-    """Return the host and port of an address.
-
-    Raises
-    ------
-    InvalidInputError
-        If it is no address.
-    """
-    try:
-        return urlsplit(url).netloc
-    except ValueError as error:
-        raise InvalidInputError(url, f"not an address ({error})") from None
-
-
 def is_http(address: str) -> bool:
     """Tell whether an address is one of the web."""
     return address[:8].lower().startswith(("http://", "https://"))
@@ -164,17 +150,15 @@ class _Downloads:
     def stop(self) -> None:
         """Cancel everything and end the thread."""
 
-        async def end() -> None:
-            tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
-            for task in tasks:
+        def cancel() -> None:
+            for task in asyncio.all_tasks(self._loop):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._loop.stop()
+            self._loop.call_soon(self._loop.stop)
 
-        asyncio.run_coroutine_threadsafe(end(), self._loop)
+        self._loop.call_soon_threadsafe(cancel)
 
     async def _fetch(self, download: _Download) -> Fetched:
-        host = host_of(download.url)
+        host = urlsplit(download.url).netloc
         one_host = self._hosts.setdefault(host, asyncio.Semaphore(AT_ONCE // 2))
         for attempt in range(_ATTEMPTS):
             await self._wait_for(host)

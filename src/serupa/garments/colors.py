@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serupa.images import Crop, Photo, open_photo
+from serupa.images.color import linear_rgb, oklab, srgb
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -56,22 +57,6 @@ _SPREAD = 0.2  # of the weight that falls off from the centre
 _ENOUGH = 0.2  # share of the weight that must be left when something is taken out
 _SKIN = 0.25  # weight of skin where there is something else
 _LEAST = 0.08  # share below which a colour is not named
-
-# Linear sRGB to the responses of the eye's cones, and their cube roots to Oklab; both from [1].
-_TO_CONES = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ]
-)
-_TO_OKLAB = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +115,7 @@ def colors_of(photo: Photo, crop: Crop | None = None) -> tuple[Color, ...]:
 
     Raises
     ------
-    InvalidInputError
+    SerupaError
         If the photo cannot be used.
     """
     image = open_photo(photo, min_side=_SIDE, crop=crop)
@@ -162,7 +147,7 @@ def colors_in(pixels: NDArray[np.uint8]) -> tuple[Color, ...]:
 
 def _color(name: str, share: float, lab: Floats) -> Color:
     lightness, chroma, hue = polar(lab)
-    rgb = "#{:02x}{:02x}{:02x}".format(*srgb(lab))
+    rgb = "#{:02x}{:02x}{:02x}".format(*srgb(linear_rgb(lab)).tolist())
     return Color(name, share, rgb, float(lightness), float(chroma), float(hue))
 
 
@@ -227,21 +212,6 @@ def _clusters(lab: Floats, count: int) -> NDArray[np.intp]:
         sums = np.stack([np.bincount(labels, points[:, axis], minlength=count) for axis in range(3)], axis=1)
         means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], means)
     return np.asarray(labels, np.intp)
-
-
-def oklab(rgb: NDArray[Any]) -> Floats:
-    """Turn sRGB colours ``(..., 3)`` of 0 to 255 into Oklab [1]_."""
-    part = np.asarray(rgb, np.float64) / 255
-    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
-    return np.asarray(np.cbrt(linear @ _TO_CONES.T) @ _TO_OKLAB.T, np.float64)
-
-
-def srgb(lab: Floats) -> tuple[int, int, int]:
-    """Turn one Oklab colour ``(3,)`` into sRGB of 0 to 255, cut off where a screen cannot show it."""
-    linear = np.clip(np.linalg.inv(_TO_CONES) @ (np.linalg.inv(_TO_OKLAB) @ lab) ** 3, 0.0, 1.0)
-    part = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    red, green, blue = (round(255 * float(value)) for value in part)
-    return red, green, blue
 
 
 def polar(lab: Floats) -> tuple[Floats, Floats, Floats]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from serupa.errors import CatalogError, ImageError
-from serupa.images import Crop, Photo, open_photo
+from serupa.errors import SerupaError, UnavailableError, UsageError
+from serupa.images.crop import Crop
+from serupa.images.decoding import open_photo
+from serupa.images.reading import Photo
 from serupa.items import Hit
 
 _PHOTO = (220, 275)
@@ -17,6 +21,19 @@ _GAP = 20
 _CAPTION = 62
 _PAPER, _INK, _QUIET, _ACCENT, _EMPTY = "#fbfaf8", "#1c1b1a", "#7a7671", "#b3402a", "#e8e5e0"
 _PER_ROW = 5
+
+# Looked for, in this order, when a name has letters that Pillow's own font lacks
+_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "arial.ttf",
+)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def write_sheet(
@@ -39,9 +56,11 @@ def write_sheet(
 
     Raises
     ------
-    ImageError
+    SerupaError
         If the query cannot be read. A hit whose photo is gone is drawn as an empty frame.
-    CatalogError
+    UsageError
+        If the ending is that of no picture.
+    UnavailableError
         If the file cannot be written.
     """
     columns = min(_PER_ROW, max(1, len(hits)))
@@ -58,8 +77,10 @@ def write_sheet(
         _place(sheet, _hit_picture(hit), corner, [f"{hit.rank}   {hit.similarity:.4f}", hit.item.name])
     try:
         sheet.save(file)
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"{file}: the sheet cannot be written ({error})") from error
+    except ValueError:  # what Pillow calls an ending that it does not know
+        raise UsageError(file, "its ending is that of no picture", "use .png, .jpg or .webp") from None
+    except OSError as error:
+        raise UnavailableError(file, f"the sheet cannot be written ({error.strerror or error})") from error
 
 
 def _query_picture(query: Photo, crop: Crop | None) -> Image.Image:
@@ -76,9 +97,9 @@ def _query_picture(query: Photo, crop: Crop | None) -> Image.Image:
 def _hit_picture(hit: Hit) -> Image.Image:
     try:
         return ImageOps.pad(open_photo(hit.item.image, min_side=max(_PHOTO)), _PHOTO, color=_PAPER)
-    except ImageError:
+    except SerupaError:
         empty = Image.new("RGB", _PHOTO, _EMPTY)
-        ImageDraw.Draw(empty).text((12, 12), "photo not found", fill=_QUIET, font=_font(14))
+        ImageDraw.Draw(empty).text((12, 12), "photo not found", fill=_QUIET, font=_own_font(14))
         return empty
 
 
@@ -90,27 +111,63 @@ def _place(
     draw = ImageDraw.Draw(sheet)
     if accent:
         draw.rectangle((x, y, x + _PHOTO[0] - 1, y + _PHOTO[1] - 1), outline=_ACCENT, width=2)
-    draw.text((x, y + _PHOTO[1] + 8), lines[0], fill=_ACCENT if accent else _INK, font=_font(16))
-    for number, line in enumerate(_wrap(lines[1], _PHOTO[0], 2)):
-        draw.text((x, y + _PHOTO[1] + 28 + 17 * number), line, fill=_QUIET, font=_font(14))
+    for text, size, top, most, color in (
+        (lines[0], 16, 8, 1, _ACCENT if accent else _INK),
+        (lines[1], 14, 28, 2, _QUIET),
+    ):
+        font, letters = _font_for(text, size)
+        for number, line in enumerate(_wrap(letters, font, _PHOTO[0], most)):
+            draw.text((x, y + _PHOTO[1] + top + 17 * number), line, fill=color, font=font)
 
 
-def _wrap(text: str, width: int, most: int) -> list[str]:
+def _wrap(text: str, font: Font, width: int, most: int) -> list[str]:
     """Break a name into at most ``most`` lines of ``width`` pixels, the last one cut with an ellipsis."""
-    font, lines = _font(14), [""]
+    lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
         if font.getlength(longer) <= width or not lines[-1]:
             lines[-1] = longer
         else:
             lines.append(word)
-    kept = lines[:most]
-    if len(lines) > most or font.getlength(kept[-1]) > width:
-        while kept[-1] and font.getlength(kept[-1] + "\u2026") > width:
-            kept[-1] = kept[-1][:-1]
-        kept[-1] += "\u2026"
-    return kept
+    shown = lines[:most]
+    if len(lines) > most or font.getlength(shown[-1]) > width:
+        while shown[-1] and font.getlength(shown[-1] + "\u2026") > width:
+            shown[-1] = shown[-1][:-1]
+        shown[-1] += "\u2026"
+    return shown
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font_for(text: str, size: int) -> tuple[Font, str]:
+    """Return a font of this machine that has all letters of a text, and the text.
+
+    Where there is none, a letter that Pillow's own font lacks is written as its Unicode number, so that two
+    names in such letters can still be told apart.
+    """
+    own = _own_font(size)
+    lacking = _lacks(own, text)
+    if not lacking:
+        return own, text
+    for font in _other_fonts(size):
+        if not _lacks(font, text):
+            return font, text
+    return own, "".join(f"{ord(letter):X} " if letter in lacking else letter for letter in text)
+
+
+def _own_font(size: int) -> Font:
     return ImageFont.load_default(size)
+
+
+@cache
+def _other_fonts(size: int) -> list[Font]:
+    fonts: list[Font] = []
+    for name in _FONTS:
+        with contextlib.suppress(OSError):
+            fonts.append(ImageFont.truetype(name, size))
+    return fonts
+
+
+def _lacks(font: Font, text: str) -> set[str]:
+    """Return the letters of a text that a font draws as it draws what no font has."""
+    missing = bytes(font.getmask("\U0010ffff"))
+    letters = set(text) - set(" \u00a0")
+    return {letter for letter in letters if bytes(font.getmask(letter)) == missing}

@@ -7,26 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from serupa.errors import ConflictError, InvalidInputError, UnavailableError
 from serupa.files.urls import open_system
+from serupa.images.kinds import ENDINGS, IMAGE_ENDINGS, UNREADABLE_ENDINGS, is_picture
 from serupa.items import Failure, Item
 from serupa.sources.listing import Entry, Listing, SourceOptions
 from serupa.sources.values import encodable
-
-_ALWAYS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff")
-_HEIF = (".heic", ".heif", ".hif")
-IMAGE_ENDINGS = frozenset(_ALWAYS + (_HEIF if find_spec("pillow_heif") else ()))
-
-_NO_DECODER = """
-.heic .heif .hif .jxl .jp2 .j2k .jpx .psd .svg .eps .ai .tga .pcx .exr .hdr .raw .dng .cr2 .cr3 .crw
-.nef .nrw .arw .srf .orf .rw2 .raf .pef .srw .x3f
-"""
-_UNREADABLE = frozenset(_NO_DECODER.split())
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\xff\x0a", b"\0\0\0\x0cJXL ")
-_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 _NOT_PHOTOS = frozenset(
     {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
@@ -46,7 +34,7 @@ class _PassedOver:
 
     def add(self, name: str) -> None:
         self.count += 1
-        self.heif = self.heif or Path(name).suffix.lower() in _HEIF
+        self.heif = self.heif or Path(name).suffix.lower() in ENDINGS["HEIC"]
         if len(self.first) < _NAMED:
             self.first.append(encodable(name))
 
@@ -186,16 +174,13 @@ def _matches(patterns: tuple[str, ...], inside: str) -> bool:
 
 
 def _looks_like_photo(path: str) -> bool:
-    if Path(path).suffix.lower() in _UNREADABLE:
+    if Path(path).suffix.lower() in UNREADABLE_ENDINGS:
         return True
     try:
         with Path(path).open("rb") as file:
-            start = file.read(16)
+            return is_picture(file.read(16))
     except OSError:
         return False
-    is_webp = start.startswith(b"RIFF") and start[8:12] == b"WEBP"
-    is_heif = start[4:8] == b"ftyp" and start[8:12] in _BRANDS
-    return is_webp or is_heif or start.startswith(_SIGNATURES)
 
 
 def _item(image: str, parents: tuple[str, ...], name: str) -> Item:
@@ -236,7 +221,7 @@ def _remote_entries(url: str, options: SourceOptions, passed_over: _PassedOver) 
             continue
         if ending in IMAGE_ENDINGS:
             yield _item(join_url(url, inside), tuple(parents), name)
-        elif ending in _UNREADABLE:
+        elif ending in UNREADABLE_ENDINGS:
             passed_over.add(inside)
 
 

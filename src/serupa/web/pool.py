@@ -104,10 +104,8 @@ class EncodingPool:
         ------
         PoolFullError
             If there is no place.
-        ImageError
-            If it cannot be read as a photo.
-        EncoderError
-            If the encoder fails.
+        SerupaError
+            If it cannot be read as a photo, or the encoder fails.
         """
         self._take_place()
         job = _Job(photo, crop, asyncio.get_running_loop().create_future(), since=time.perf_counter())

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from serupa.errors import (
     FilterError,
-    ImageError,
+    InvalidInputError,
     ItemNotFoundError,
     SerupaError,
     StoreError,
@@ -93,11 +93,6 @@ class ProblemError(Exception):
         return JSONResponse(self.body(), self.status, self.headers, MEDIA_TYPE)
 
 
-def refused(field: str, message: str) -> ProblemError:
-    """Return the problem that a field of a request is not what it should be."""
-    return ProblemError(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
-
-
 def public_text(message: str, hidden: Iterable[str] = ()) -> str:
     """Return a message without paths of this machine.
 
@@ -127,7 +122,7 @@ def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
             return ProblemError(503, detail, code="store", headers={"Retry-After": "5"})
         case SerupaError():
             codes = {
-                ImageError: "photo",
+                InvalidInputError: "photo",
                 FilterError: "filter",
                 ItemNotFoundError: "item-not-found",
                 StoreError: "store",

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 import serupa
-from serupa.errors import ImageError
+from serupa.errors import ItemNotFoundError, SerupaError
 from serupa.explain import explain
 from serupa.filters import Condition, as_filter
 from serupa.images import MAX_PIXELS, Crop
 from serupa.web.forms import form_body, read_form
-from serupa.web.problems import MEDIA_TYPE, ProblemError, refused
+from serupa.web.problems import MEDIA_TYPE, ProblemError
 from serupa.web.schemas import (
     By,
     Conditions,
@@ -240,7 +240,9 @@ async def image(
 
     try:
         return await service.drawing(work)
-    except ImageError:
+    except ItemNotFoundError:
+        raise
+    except SerupaError:
         raise ProblemError(
             404, f"{item_id}: its photo is missing or cannot be read", code="photo-missing"
         ) from None
@@ -277,7 +279,9 @@ async def add_item(request: Request, response: Response) -> ItemOut:
     try:
         attributes = read_attributes(form.attributes)
     except ValueError as error:
-        raise refused("attributes", str(error)) from None
+        raise ProblemError(
+            422, f"attributes: {error}", errors=[{"field": "attributes", "message": str(error)}]
+        ) from None
 
     def work(uploads: Uploads) -> tuple[Item, bool]:
         return uploads.add(form.id, form.photo, form.product_id, attributes)

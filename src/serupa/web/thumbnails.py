@@ -63,7 +63,7 @@ class Thumbnails:
 
         Raises
         ------
-        ImageError
+        SerupaError
             If the photo cannot be read.
         """
         side = next((one for one in SIZES if one >= size), SIZES[-1])
@@ -75,7 +75,7 @@ class Thumbnails:
 
         Raises
         ------
-        ImageError
+        SerupaError
             If the photo cannot be read.
         """
         path = self._folder / wanted.name

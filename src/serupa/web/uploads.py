@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serupa.errors import CatalogError, ImageError, ItemNotFoundError
+from serupa.errors import CatalogError, InvalidInputError, ItemNotFoundError
 from serupa.files.cache import discard, write_whole
 from serupa.items import Item
 
@@ -60,7 +60,7 @@ class Uploads:
 
         Raises
         ------
-        ImageError
+        SerupaError
             If it cannot be read as a photo; nothing is changed then.
         CatalogError
             If the photo cannot be stored.
@@ -79,7 +79,7 @@ class Uploads:
         report = self._catalog.add([item])
         for failure in report.failures:
             self._discard_unused(path)
-            raise ImageError(failure.reason.replace(str(path), "the photo"))
+            raise InvalidInputError(failure.reason.replace(str(path), "the photo"))
         if before is not None and before.image != item.image:
             self._discard_unused(Path(before.image))
         return item, before is None
