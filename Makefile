@@ -42,8 +42,9 @@ demo: $(VENV)/.installed
 	@echo "  $(BIN)/serupa index FOLDER_OR_TABLE -c my-catalog"
 	@echo "  $(BIN)/serupa search PHOTO -c my-catalog"
 
+# All tests, on up to four processors; ARGS="-m 'not slow'" leaves out those that take more than 5 seconds.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # PyTorch lives in an environment of its own: nothing that users install may lean on it by accident.
 test-reference: $(VENV)-reference/.installed
