@@ -45,7 +45,7 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     from matplotlib.text import Text
 
     canvas = FigureCanvasAgg(figure)
-    with matplotlib.rc_context(figures._style()):
+    with matplotlib.style.context(["default", figures._STYLE]):
         canvas.draw()
     unseen = set()
     for axes in figure.axes:

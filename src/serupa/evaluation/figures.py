@@ -1,8 +1,9 @@
 """Figures of an evaluation: each function takes plain data and returns a Matplotlib figure.
 
-One style for all: ink on paper and one accent. Where classes need colours of their own, they are those of
-Okabe and Ito [1]_, which people with any colour vision can tell apart, and markers differ as well. Nothing
-here goes through pyplot, so no window system and no state of the caller's is touched.
+One style for all: ink on paper and one accent, the title above, what it takes to read the figure below. Where
+classes need colours of their own, they are those of Okabe and Ito [1]_, which people with any colour vision
+can tell apart, and markers differ as well. Nothing here goes through pyplot, so no window system and no state
+of the caller's is touched.
 
 References
 ----------
@@ -49,10 +50,9 @@ MAP_ITEMS = 1_000
 """How many items a map shows, as in the paper."""
 
 _WIDTH = 7.2  # inches: the text width of a journal page
-_HEADING = 11.0
-_TEXT = 8.5
-_SMALL = 7.0
+_HEADING, _TEXT, _SMALL = 11.0, 8.5, 7.0
 _DPI = 200
+_LETTERS = 108  # of a line of text, over the whole width
 _FONTS = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
 _OTHER_SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Thai", "Noto Sans Arabic")
 _LINES = (
@@ -63,6 +63,46 @@ _LINES = (
 _UNBALANCED = 50  # times larger than the smallest class: too much for a linear axis
 _ROUND = (1, 2, 2.5, 5, 10)
 _SINGLE_BARS = 60  # more classes than this are drawn as one outline
+_STYLE = {
+    "font.size": _TEXT,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called "$5 tee"
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": _TEXT,
+    "axes.titlesize": _TEXT,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "figure.titlesize": _HEADING,
+    "figure.titleweight": "bold",
+    "figure.labelsize": _TEXT,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.h_pad": 0.06,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "xtick.labelsize": _TEXT - 0.5,
+    "ytick.labelsize": _TEXT - 0.5,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": _TEXT - 0.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5,
+    "hatch.linewidth": 0.6,
+    "svg.fonttype": "none",  # text stays text: it can be searched, read aloud, and is small
+    "svg.hashsalt": "serupa",  # the same figure is the same file
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +143,10 @@ def _styled(draw: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            import matplotlib as mpl
+            from matplotlib import style
         except ImportError as error:
             raise MissingExtraError("the report", "report") from error
-        with mpl.rc_context(_style()), warnings.catch_warnings():
+        with style.context(["default", _STYLE | {"font.family": _fonts()}]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a script that no font here has
             return draw(*args, **kwargs)
 
@@ -114,55 +154,12 @@ def _styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 @functools.cache
-def _style() -> Any:  # Matplotlib's own type for this lists 350 names
+def _fonts() -> list[str]:
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
     first = [name for name in _FONTS if name in installed][:1]
-    others = [name for name in _OTHER_SCRIPTS if name in installed]
-    return {
-        "font.family": [*first, "DejaVu Sans", *others, "sans-serif"],
-        "font.size": _TEXT,
-        "text.color": INK,
-        "text.parse_math": False,  # a class may be called "$5 tee"
-        "text.usetex": False,
-        "axes.facecolor": PAPER,
-        "axes.edgecolor": LINE,
-        "axes.linewidth": 0.8,
-        "axes.labelcolor": SOFT,
-        "axes.labelsize": _TEXT,
-        "axes.titlesize": _TEXT,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.grid": True,
-        "axes.grid.axis": "y",
-        "axes.unicode_minus": True,
-        "grid.color": LINE,
-        "grid.linewidth": 0.6,
-        "xtick.color": LINE,
-        "ytick.color": LINE,
-        "xtick.labelcolor": SOFT,
-        "ytick.labelcolor": SOFT,
-        "xtick.labelsize": _TEXT - 0.5,
-        "ytick.labelsize": _TEXT - 0.5,
-        "ytick.major.size": 0,
-        "xtick.minor.size": 0,
-        "ytick.minor.size": 0,
-        "figure.facecolor": PAPER,
-        "figure.dpi": 100,
-        "savefig.dpi": _DPI,
-        "savefig.bbox": None,
-        "legend.frameon": False,
-        "legend.fontsize": _TEXT - 0.5,
-        "lines.linewidth": 1.4,
-        "lines.markersize": 5,
-        "hatch.linewidth": 0.6,
-        "svg.fonttype": "none",  # text stays text: it can be searched, read aloud, and is small
-        "svg.hashsalt": "serupa",  # the same figure is the same file
-    }
+    return [*first, "DejaVu Sans", *(name for name in _OTHER_SCRIPTS if name in installed), "sans-serif"]
 
 
 @_styled
@@ -181,11 +178,10 @@ def to_svg(figure: Figure) -> str:
     """Return a figure as an SVG document; its texts are texts."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    FigureCanvasSVG(figure)
     out = io.StringIO()
-    figure.savefig(
-        out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}, dpi=_DPI
-    )
+    FigureCanvasSVG(figure)
+    undated: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(out, format="svg", metadata=undated, dpi=_DPI)
     return out.getvalue()
 
 
@@ -206,7 +202,7 @@ def images_per_class(counts: Sequence[int], *, label: str) -> Figure:
         A bar a class, or one outline where there are many; logarithmic where classes are very unequal.
     """
     sizes = np.sort(np.asarray(counts, np.int64))[::-1]
-    figure = _page(
+    figure = _figure(
         2.9,
         "Images per class",
         f"{_classes(len(sizes), label)}, {sizes.sum():,} images. Largest {sizes[0]:,}, "
@@ -248,29 +244,19 @@ def largest_classes(counts: Mapping[str, int], *, label: str, most: int = 20) ->
     """
     order = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:most]
     total, shown = sum(counts.values()), sum(count for _, count in order)
-    few = len(order) == len(counts)
-    title = (
-        f"Images of each {label}" if few else f"The {len(order)} largest of {_classes(len(counts), label)}"
-    )
-    part = "" if few else f", which hold {shown / total:.0%} of all {total:,} images"
-    figure = _page(0.95 + 0.2 * len(order), title, f"Images per class{part}.")
+    title, part = f"Images of each {label}", ""
+    if len(order) < len(counts):
+        title = f"The {len(order)} largest of {_classes(len(counts), label)}"
+        part = f", which hold {shown / total:.0%} of all {total:,} images"
+    figure = _figure(0.75 + 0.2 * len(order), title, f"Images per class{part}.")
     axes = figure.add_subplot()
-    rows = np.arange(len(order))
-    sizes = np.array([count for _, count in order])
-    axes.barh(rows, sizes, height=0.66, color=INK)
-    for row, size in zip(rows, sizes, strict=True):
-        axes.annotate(
-            f"{size:,}",
-            (size, row),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=SOFT,
-            fontsize=_TEXT - 0.5,
-        )
-    axes.set_yticks(rows, [shorten(name, 40) for name, _ in order], color=INK)
+    bars = axes.barh(
+        [shorten(name, 40) for name, _ in order], [count for _, count in order], height=0.66, color=INK
+    )
+    axes.bar_label(bars, fmt="{:,.0f}", padding=4, color=SOFT, fontsize=_TEXT - 0.5)
+    axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(order) - 0.4, -0.6)
-    axes.set_xlim(0, sizes.max() * 1.1)
+    axes.set_xlim(0, order[0][1] * 1.1)
     axes.grid(visible=False)
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
@@ -292,15 +278,16 @@ def curves(estimates: Mapping[Metric, Mapping[str, Estimate]], ks: Sequence[int]
     """
     from matplotlib.transforms import ScaledTranslation
 
-    subtitle = (
-        f"Mean over {queries:,} queries; bars are 95 % bootstrap intervals. Each axis has its own scale."
+    figure = _figure(
+        3.3,
+        "Precision and recall of the first K results",
+        f"Mean over {queries:,} queries; bars are 95 % bootstrap intervals. Each axis has its own scale.",
     )
-    figure = _page(3.3, "Precision and recall of the first K results", subtitle, legend=True)
     panels = figure.subplots(1, 2)
     for axes, measure in zip(panels, ("precision", "recall"), strict=True):
         top = 0.0
-        for number, (metric, found) in enumerate(estimates.items()):
-            at = [found[f"{measure}@{k}"] for k in ks]
+        for number, (metric, own) in enumerate(estimates.items()):
+            at = [own[f"{measure}@{k}"] for k in ks]
             means = np.array([one.mean for one in at])
             low, high = (np.array([getattr(one, side) for one in at]) for side in ("low", "high"))
             # side by side, so that no interval hides another, whatever the axis
@@ -321,7 +308,7 @@ def curves(estimates: Mapping[Metric, Mapping[str, Estimate]], ks: Sequence[int]
         axes.set_xlabel("K, number of results")
         _k_axis(axes, ks)
     panels[0].set_ylabel("Share, 0 to 1")
-    _legend_above(figure, panels[0], subtitle)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", handlelength=2.8)
     return figure
 
 
@@ -344,11 +331,12 @@ def similarities(
     [3]_, ties counting half: 1 where the two are apart, 0.5 where similarity says nothing.
     """
     first = next(iter(relevant))
-    subtitle = (
+    figure = _figure(
+        3.2,
+        "Similarity of pairs (1 = the same)",
         f"{np.size(relevant[first]):,} pairs of the same {label}, {np.size(irrelevant[first]):,} of "
-        "different ones. Percentage: how often a pair of the same is more alike than one of different ones."
+        "different ones. Percentage: how often a pair of the same is more alike than one of different ones.",
     )
-    figure = _page(3.2, "Similarity of pairs (1 = the same)", subtitle, legend=True)
     panels = np.atleast_1d(figure.subplots(1, len(relevant)))
     for axes, metric in zip(panels, relevant, strict=True):
         same = np.asarray(relevant[metric], np.float64)
@@ -373,7 +361,7 @@ def similarities(
         _similarity_axis(axes, logarithmic=logarithmic)
         axes.locator_params(axis="y", nbins=5)
     panels[0].set_ylabel("Share of pairs in a bar, %")
-    _legend_above(figure, panels[0], subtitle)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", handlelength=2.8)
     return figure
 
 
@@ -400,7 +388,7 @@ def item_map(
     order = sorted(counted, key=lambda name: (-counted[name], name))
     coloured = order[: len(OKABE_ITO)]
     sample = "" if total in (None, len(names)) else f"{len(names):,} of {total:,} items, drawn at random. "
-    figure = _page(
+    figure = _figure(
         4.7,
         "Map of the items (t-SNE)",
         f"{sample}Near on the map = near in the space that is searched; long distances, directions and "
@@ -505,26 +493,18 @@ def example_queries(
     detail : str
         One more sentence.
     """
-    from matplotlib.lines import Line2D
-
-    columns = 1 + max((len(example.hits) for example in examples), default=1)
-    cell, gap = 1.06, 0.115
-    tall, caption = cell * 1.25, 0.62
-    subtitle = f"Score: {metric} similarity. Framed and ticked: the same {label} as the query. {detail}"
-    height = _head_inches(subtitle) + len(examples) * (tall + caption + 0.1)
-    figure = _page(height, title, subtitle, layout=False)
-    top = height - _head_inches(subtitle)
-    for row, example in enumerate(examples):
-        bottom = top - row * (tall + caption + 0.1) - tall
-        for column, shown in enumerate([example.query, *example.hits]):
-            left = 0.06 + column * (cell + gap) + (0.1 if column else 0)
-            box = (left / _WIDTH, bottom / height, cell / _WIDTH, tall / height)
-            first = example.note if column == 0 else _score(shown)
-            _photo(figure, box, shown, first, query=column == 0)
-        if columns > 1:
-            x = (0.06 + cell + gap / 2 + 0.05) / _WIDTH
-            ends = [(bottom - caption + 0.1) / height, (bottom + tall) / height]
-            figure.add_artist(Line2D([x, x], ends, color=LINE, linewidth=0.8))
+    caption = f"Score: {metric} similarity. Framed and ticked: the same {label} as the query. {detail}"
+    figure = _figure(0.7 + 2.05 * len(examples), title, caption)
+    panels = figure.subplots(len(examples), 6, squeeze=False)
+    for row, example in zip(panels, examples, strict=True):
+        for axes, shown in itertools.zip_longest(row, (example.query, *example.hits)):
+            if shown is None:
+                axes.set_visible(False)
+            elif shown is example.query:
+                _photo(axes, shown, example.note, INK, 1.2)
+            else:
+                text = f"{score(shown.similarity or 0.0)}  {'✓ relevant' if shown.relevant else '× not'}"
+                _photo(axes, shown, text, *((ACCENT, 2.4) if shown.relevant else (LINE, 0.8)))
     return figure
 
 
@@ -570,48 +550,14 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _page(height: float, title: str, subtitle: str, *, layout: bool = True, legend: bool = False) -> Figure:
-    """Return an empty figure of `height` inches; what is drawn is laid out in the room under its title."""
+def _figure(height: float, title: str, caption: str) -> Figure:
+    """Return an empty figure of `height` inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, height))
-    head = _head_inches(subtitle) + 0.24 * legend
-    if layout:
-        figure.set_layout_engine(
-            "constrained", rect=(0.005, 0.005, 0.99, 1 - head / height - 0.005), w_pad=0.05, h_pad=0.03
-        )
-    x = 0.06 / _WIDTH
-    figure.text(x, 1 - 0.08 / height, title, fontsize=_HEADING, fontweight="bold", va="top")
-    figure.text(
-        x, 1 - 0.31 / height, _wrapped(subtitle), fontsize=_TEXT, color=SOFT, va="top", linespacing=1.35
-    )
+    figure.suptitle(title, x=0.01, ha="left")
+    figure.supxlabel(textwrap.fill(caption, _LETTERS), x=0.01, ha="left", color=SOFT)
     return figure
-
-
-def _wrapped(text: str) -> str:
-    lines = -(-len(text) // 104)
-    return "\n".join(textwrap.wrap(text, 104 if lines < 2 else min(104, len(text) // lines + 8)))
-
-
-def _head_inches(subtitle: str) -> float:
-    return 0.36 + 0.17 * len(_wrapped(subtitle).splitlines())
-
-
-def _legend_above(figure: Figure, axes: Axes, subtitle: str) -> None:
-    """Put a legend in one row between the title and the panels, where `_page` left room for it."""
-    handles, texts = axes.get_legend_handles_labels()
-    width, height = figure.get_size_inches()
-    legend = figure.legend(
-        handles,
-        texts,
-        loc="upper left",
-        bbox_to_anchor=(0.02 / width, 1 - (_head_inches(subtitle) - 0.02) / height),
-        ncols=len(texts),
-        columnspacing=2,
-        handlelength=2.8,
-        borderaxespad=0,
-    )
-    legend.set_in_layout(False)
 
 
 def _numbers(axis: Axis, locator: Locator, text: str = "{x:,.0f}") -> None:
@@ -704,57 +650,27 @@ def _plane(unit: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     return points
 
 
-def _photo(
-    figure: Figure, box: tuple[float, float, float, float], shown: Shown, first: str, *, query: bool
-) -> None:
-    axes = figure.add_axes(box)
+def _photo(axes: Axes, shown: Shown, text: str, frame: str, width: float) -> None:
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
+    axes.set_title(text, fontsize=_SMALL, color=ACCENT if shown.relevant else INK, pad=3)
     if shown.photo is None:
         axes.set_facecolor(TINT)
         axes.text(0.5, 0.5, "no photo", ha="center", va="center", color=SOFT, transform=axes.transAxes)
+        axes.set_box_aspect(1.25)
     else:
         picture = Image.open(io.BytesIO(shown.photo)).convert("RGB")
-        axes.imshow(ImageOps.pad(picture, (240, 300), color=PAPER), aspect="auto")
-    frame = {"edgecolor": LINE, "linewidth": 0.8}
-    if query:
-        frame = {"edgecolor": INK, "linewidth": 1.2}
-    elif shown.relevant:
-        frame = {"edgecolor": ACCENT, "linewidth": 2.4}
+        axes.imshow(ImageOps.pad(picture, (240, 300), color=PAPER))
     for side in axes.spines.values():
-        side.set(visible=True, **frame)
-    name = shorten(shown.name, 200)
-    letters = max(1, 20 * len(name) // max(1, _width(name)))
-    lines = textwrap.wrap(name, letters, break_on_hyphens=False)
-    if len(lines) > 2:
-        lines = [lines[0], shorten(" ".join(lines[1:]), 20)]
-    texts = [(first, ACCENT if shown.relevant else INK, "bold" if shown.relevant or query else "normal")]
-    texts += [(line, SOFT, "normal") for line in lines]
-    if shown.label:
-        texts.append((shorten(shown.label, 21), SOFT, "normal"))
-    for number, (text, color, weight) in enumerate(texts):
-        axes.annotate(
-            text,
-            (0, 0),
-            xycoords="axes fraction",
-            xytext=(0, -5 - 9.5 * number),
-            textcoords="offset points",
-            va="top",
-            fontsize=_SMALL,
-            color=color,
-            fontweight=weight,
-            fontstyle="italic" if number and text == shorten(shown.label, 21) else "normal",
-        )
+        side.set(visible=True, edgecolor=frame, linewidth=width)
+    lines = textwrap.wrap(shorten(shown.name, 38), 20, break_on_hyphens=False)[:2]
+    lines += [shorten(shown.label, 21)] if shown.label else []
+    axes.set_xlabel("\n".join(lines), fontsize=_SMALL, loc="left", labelpad=4)
 
 
 def score(similarity: float) -> str:
     """Return a similarity as people read it: four decimals, or three digits where it is small."""
     return f"{similarity:.4f}" if abs(similarity) >= 0.01 or similarity == 0 else f"{similarity:#.3g}"
-
-
-def _score(shown: Shown) -> str:
-    text = "" if shown.similarity is None else score(shown.similarity)
-    return text if shown.relevant is None else f"{text}  {'✓ relevant' if shown.relevant else '× not'}"
 
 
 def _classes(count: int, label: str) -> str:
