@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from serupa import Catalog, Example
+from serupa.evaluation.guessing import accuracies, measure_guesses
 from serupa.evaluation.intervals import wilson_interval
 from serupa.garments.colors import basic_name, colors_of
-from serupa.garments.garments import gather, voters_of
-from serupa.garments.guessing import accuracies, measure_guesses
+from serupa.garments.garments import classifier_of, learn_label
+from serupa.garments.products import garments_of, read_pairs
 from serupa.styling.compatibility import learn_compatibility
 from serupa.styling.ownership import learn_ownership
-from serupa.styling.shopfront import garments_of, read_pairs
 from serupa_sample import write_sample
 
 TRIPLES = 300
@@ -69,7 +69,8 @@ def recommending(shop: Catalog) -> None:
 def categories(shop: Catalog, clothing: Catalog) -> None:
     for one in measure_guesses(clothing, "category").accuracies:
         print(f"- clothing, each judged by all others, the {one.coverage:.0%} most confident: {one}")
-    voters = gather(clothing, "category")
+    classifier = classifier_of(clothing, "category")
+    assert classifier is not None
     items = list(clothing.items())
     embeddings = clothing.embeddings([item.id for item in items])[1]
     values = [str(item.attributes["category"]) for item in items]
@@ -77,7 +78,8 @@ def categories(shop: Catalog, clothing: Catalog) -> None:
     right, lead, sure = np.zeros(len(items), bool), np.zeros(len(items)), np.zeros(len(items), bool)
     for part in range(10):
         known = np.flatnonzero(fold != part)
-        fitted = voters_of("category", embeddings[known], [values[n] for n in known])
+        fitted = learn_label(embeddings[known], [values[n] for n in known])
+        assert fitted is not None
         for n in np.flatnonzero(fold == part):
             guess = fitted.guess(embeddings[n], unsure=0.0)
             right[n], lead[n] = guess.value == values[n], guess.confidence
@@ -90,7 +92,7 @@ def categories(shop: Catalog, clothing: Catalog) -> None:
         expected = TRANSFER.get(str(item.attributes["category"]))
         if expected is None:
             continue
-        guess = voters.guess(shop.embeddings([item.id])[1][0])
+        guess = classifier.guess(shop.embeddings([item.id])[1][0])
         total += 1
         hits += max(guess.votes, key=lambda name: guess.votes[name]) == expected
         known_total += guess.value is not None
@@ -120,9 +122,10 @@ def ownership(shop: Catalog) -> None:
     said = right = owned = 0
     precisions = []
     for seed in range(10):
-        check = learn_ownership(embeddings, products, seed=10 * seed).check
-        if check is None:
+        model = learn_ownership(embeddings, products, seed=10 * seed)
+        if model is None or model.check is None:
             continue
+        check = model.check
         said, owned = said + check.said, owned + check.owned
         right += round((check.precision or 0) * check.said)
         precisions.append(check.precision or 0.0)

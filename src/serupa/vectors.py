@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,19 @@ METRICS: tuple[Metric, ...] = ("cosine", "euclidean", "manhattan")
 
 Vector = NDArray[np.float32]
 
+_Float = TypeVar("_Float", bound=np.floating[Any])
+
 
 def similarity_of(distance: float, metric: Metric) -> float:
     """Return the similarity for a distance: ``1 - d`` for cosine, ``1 / (1 + d)`` for the others."""
     return 1.0 - distance if metric == "cosine" else 1.0 / (1.0 + distance)
+
+
+def unit(rows: NDArray[_Float]) -> NDArray[_Float]:
+    """Scale vectors ``(..., d)`` to length 1, in a new array; zeros stay zeros."""
+    lengths = np.sqrt(np.einsum("...i,...i->...", rows, rows))[..., None]
+    scaled: NDArray[_Float] = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return scaled
 
 
 def distances(rows: NDArray[np.float32], others: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from serupa import Catalog, CatalogError, Item
-from serupa.garments.garments import eye_of, gather, judged_by_the_others, voters_of
-from serupa.garments.guessing import accuracies, measure_guesses
-from serupa.styling.calibration import calibrate
-from serupa.styling.slots import slot_of, wearable_together
+from serupa import Catalog, Item
+from serupa.errors import UsageError
+from serupa.evaluation.guessing import accuracies, measure_guesses
+from serupa.garments.calibration import calibrate
+from serupa.garments.garments import Classifier, classifier_of, eye_of, learn_label
+from serupa.garments.slots import slot_of, wearable_together
 
 
 def drawn(each: int = 40, spread: float = 0.8) -> tuple[np.ndarray, list[str]]:
@@ -23,11 +25,17 @@ def drawn(each: int = 40, spread: float = 0.8) -> tuple[np.ndarray, list[str]]:
     return rows.astype(np.float32), [name for name in ("hats", "pants", "shorts") for _ in range(each)]
 
 
-def test_the_vote_and_its_confidence() -> None:
+def learned(*references: Any) -> Classifier:
+    classifier = learn_label(*references)
+    assert classifier is not None
+    return classifier
+
+
+def test_the_guess_and_its_confidence() -> None:
     embeddings, values = drawn()
     known = np.arange(120) % 2 == 0
-    voters = voters_of("category", embeddings[known], [v for v, k in zip(values, known, strict=True) if k])
-    guesses = [voters.guess(one, unsure=0.0) for one in embeddings[~known]]
+    classifier = learned(embeddings[known], [v for v, k in zip(values, known, strict=True) if k])
+    guesses = [classifier.guess(one, unsure=0.0) for one in embeddings[~known]]
     right = np.array([g.value == v for g, v in zip(guesses, np.array(values)[~known], strict=True)])
     confidence = np.array([g.confidence for g in guesses])
     assert right.mean() > 0.75
@@ -41,11 +49,11 @@ def test_the_vote_and_its_confidence() -> None:
 
 def test_what_is_unsure_is_unknown() -> None:
     embeddings, values = drawn()
-    voters = voters_of("category", embeddings, values)
+    classifier = learned(embeddings, values)
     between = (embeddings[41] + embeddings[81]) / 2
-    guess = voters.guess(between)
+    guess = classifier.guess(between)
     assert (guess.value is None) == (guess.confidence < 0.6)
-    assert voters.guess(between, unsure=1.0).value is None
+    assert classifier.guess(between, unsure=1.0).value is None
 
 
 def test_photos_of_one_product_do_not_vouch_for_each_other() -> None:
@@ -55,18 +63,14 @@ def test_photos_of_one_product_do_not_vouch_for_each_other() -> None:
     rows = (corners + 0.01 * rng.normal(size=(80, 16))).astype(np.float32)
     values = [("a", "b")[product % 2] for product in range(20) for _ in range(4)]
     products = [product for product in range(20) for _ in range(4)]
-    fair = voters_of("label", rows, values, products)
-    vain = voters_of("label", rows, values)
-    judged = judged_by_the_others(fair.rows, fair.codes, fair.crowding, products, 2)
-    assert (judged.argmax(axis=1) == fair.codes).mean() < 0.8
+    fair, vain = learned(rows, values, products), learned(rows, values)
+    assert (fair.leave_one_out().argmax(axis=1) == fair.codes).mean() < 0.8
     assert fair.guess(rows[0]).confidence < vain.guess(rows[0]).confidence
 
 
 def test_one_class_is_nothing_to_tell_apart(catalog: Catalog) -> None:
-    with pytest.raises(CatalogError, match="two values or more"):
-        voters_of("category", np.ones((3, 4), np.float32), ["a", "a", "a"])
-    with pytest.raises(CatalogError, match="no pattern to guess from"):
-        gather(catalog, "pattern")
+    assert learn_label(np.ones((3, 4), np.float32), ["a", "a", "a"]) is None
+    assert classifier_of(catalog, "pattern") is None
     eye = eye_of(catalog)
     assert eye.pattern is None
     assert eye.category is not None
@@ -94,7 +98,7 @@ def test_accuracy_of_the_most_confident() -> None:
 def test_measuring_guesses(catalog: Catalog) -> None:
     found = measure_guesses(catalog, "category")
     assert (found.by, found.items) == ("neighbours", 24)
-    with pytest.raises(CatalogError, match="price is no label"):
+    with pytest.raises(UsageError):
         measure_guesses(catalog, "price")
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serupa import SourceError
+from serupa.errors import InvalidInputError, NotFoundError
 from serupa.garments.colors import Color
+from serupa.garments.products import Garments, read_pairs
+from serupa.garments.slots import Slot
 from serupa.styling.compatibility import (
     Compatibility,
-    Garments,
     area_under_roc,
     learn_compatibility,
 )
-from serupa.styling.outfits import Candidate, Stylist
-from serupa.styling.shopfront import read_pairs
-from serupa.styling.slots import Slot
+from serupa.styling.outfits import Stylist, outfits_around
+from serupa.styling.pieces import Piece
 
 BLACK = Color("black", 1.0, "#101010", 0.17, 0.0, 0.0)
 RED = Color("red", 1.0, "#c81428", 0.52, 0.2, 22.0)
@@ -96,10 +96,9 @@ def test_area_under_roc() -> None:
     assert area_under_roc(np.array([0.0, 3.0]), np.array([1.0, 2.0])) == 0.5
 
 
-def piece(
-    name: str, slot: Slot, color: Color, *, owned: bool = True, pattern: str | None = None
-) -> Candidate:
-    return Candidate(name, name, f"{name}.jpg", slot, slot, (color,), pattern, np.ones(4, np.float32), owned)
+def piece(name: str, slot: str, color: Color, *, owned: bool = True, pattern: str | None = None) -> Piece:
+    category = {"one-piece": "dress"}.get(slot, slot)
+    return Piece(name, name, f"{name}.jpg", category, pattern, (color,), np.ones(4, np.float32), owned)
 
 
 def names(outfits: list) -> list[list[str]]:  # type: ignore[type-arg]
@@ -166,7 +165,19 @@ def test_tables_of_pairs(tmp_path: Path) -> None:
     table.write_text("product_id,linked_product_id\nA,B\n")
     assert read_pairs(table) == [("A", "B")]
     table.write_text("one,two\n")
-    with pytest.raises(SourceError, match=r"pairs\.csv: has no column linked_product_id, product_id"):
+    with pytest.raises(InvalidInputError) as refused:
         read_pairs(table)
-    with pytest.raises(SourceError, match=r"nothing\.csv: cannot be read"):
+    assert refused.value.subject == table
+    with pytest.raises(InvalidInputError):
         read_pairs(tmp_path / "nothing.csv")
+
+
+def test_a_piece_that_cannot_be_part_of_an_outfit() -> None:
+    owned = [piece("tee", "top", RED), piece("voucher", "gift card", RED), piece("jeans", "bottom", BLACK)]
+    own, proposed = outfits_around("tee", owned, None)
+    assert own == owned[0]
+    assert names(proposed) == [["tee", "jeans"]]
+    with pytest.raises(InvalidInputError):
+        outfits_around("voucher", owned, None)
+    with pytest.raises(NotFoundError):
+        outfits_around("nothing", owned, None)

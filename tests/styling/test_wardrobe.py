@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serupa import Catalog, CatalogError, Item, ItemNotFoundError, NotFoundError
+from serupa import Catalog, Item
+from serupa.errors import DamagedError, InvalidInputError, NotFoundError, SerupaError, UsageError
 from serupa.styling.advisor import Advisor
 from serupa.styling.ownership import Check, Ownership, learn_ownership
 from serupa.styling.wardrobe import Wardrobe
@@ -45,8 +46,11 @@ def test_photos_in(wardrobe: Wardrobe, tmp_path: Path) -> None:
     photo.unlink()
     assert wardrobe.pieces() == [piece]
     assert Path(piece.image).is_file()
-    with pytest.raises(NotFoundError, match=r"nothing\.png"):
+    with pytest.raises(SerupaError) as refused:
         wardrobe.add(tmp_path / "nothing.png")
+    assert "nothing.png" in str(refused.value)
+    with pytest.raises(InvalidInputError):
+        wardrobe.add(b"no photo")
     wardrobe.remove([piece.id])
     assert wardrobe.pieces() == []
     assert not Path(piece.image).exists()
@@ -63,15 +67,12 @@ def test_corrections_win_and_stay(wardrobe: Wardrobe, tmp_path: Path, shop: Cata
     )
     assert said.confidence is None
     assert wardrobe.piece(piece.id) == said
-    for wrong, told in (
-        ({"price": "3"}, "price=3: say one of"),
-        ({"color": "mauve"}, "'mauve' is no colour"),
-    ):
-        with pytest.raises(CatalogError, match=told):
+    for wrong in ({"price": "3"}, {"color": "mauve"}, {"name": ""}):
+        with pytest.raises(UsageError):
             wardrobe.correct(piece.id, wrong)
-    with pytest.raises(ItemNotFoundError, match="no piece 'nothing'"):
+    with pytest.raises(NotFoundError):
         wardrobe.correct("nothing", {"name": "x"})
-    with pytest.raises(ItemNotFoundError):
+    with pytest.raises(NotFoundError):
         wardrobe.remove([piece.id, "nothing"])
     assert wardrobe.pieces() == [said]
 
@@ -81,10 +82,11 @@ def test_opened_again_without_the_shop(tmp_path: Path, shop: Catalog) -> None:
         piece = made.add(draw_photo(tmp_path / "a.png", 102))
     with Wardrobe.open(tmp_path / "mine") as again:
         assert again.pieces() == [piece]
-        answer = again.own(tmp_path / "a.png")
+        answer, garment = again.own(tmp_path / "a.png")
+        assert garment.colors[0].name == piece.color
         assert answer.matches[0].piece == piece
         assert answer.matches[0].similarity > 0.97
-    with pytest.raises(CatalogError, match="no wardrobe there; make one"):
+    with pytest.raises(NotFoundError):
         Wardrobe.open(tmp_path / "nowhere")
 
 
@@ -102,15 +104,21 @@ def test_nearly_the_same_twice(wardrobe: Wardrobe, tmp_path: Path) -> None:
 
 
 def test_an_empty_wardrobe_owns_nothing(wardrobe: Wardrobe, tmp_path: Path) -> None:
-    answer = wardrobe.own(draw_photo(tmp_path / "a.png", 5))
+    answer, garment = wardrobe.own(draw_photo(tmp_path / "a.png", 5))
     assert answer.matches == ()
-    assert answer.verdict in ("new", "unknown")
-    assert answer.to_dict()["garment"]["colors"]
+    assert answer.verdict == "new"
+    assert garment.colors
+
+
+def taught(rows: np.ndarray, codes: list[int]) -> Ownership:
+    model = learn_ownership(rows, codes)
+    assert model is not None
+    return model
 
 
 def test_what_a_similarity_is_worth() -> None:
     rows, codes = products(40, noise=0.5)
-    model = learn_ownership(rows, codes)
+    model = taught(rows, codes)
     assert model.check is not None
     assert model.check.precision is not None
     assert model.check.precision >= 0.85
@@ -123,9 +131,9 @@ def test_what_a_similarity_is_worth() -> None:
     assert model.verdict(0.1) == "new"
 
 
-def test_a_threshold_that_does_not_hold_is_not_gone_by() -> None:
+def test_a_threshold_that_failed_its_check_is_not_used() -> None:
     rows, codes = products(40, noise=0.5)
-    model = learn_ownership(rows, codes)
+    model = taught(rows, codes)
     failed = replace(model, check=Check(0.7, 0.9, 100, 80))
     assert (model.verdict(0.95), failed.verdict(0.95), failed.verdict(0.1)) == ("owned", "similar", "new")
 
@@ -133,15 +141,14 @@ def test_a_threshold_that_does_not_hold_is_not_gone_by() -> None:
 def test_photos_that_tell_nothing_are_not_called_owned() -> None:
     rows, codes = products(40)
     shuffled = np.random.default_rng(1).permutation(codes)
-    model = learn_ownership(rows, list(shuffled))
+    model = taught(rows, list(shuffled))
     assert model.check is not None
     assert model.check.said <= 0.02 * 40 * 4 * 12
 
 
 def test_too_few_products_teach_nothing() -> None:
     rows, codes = products(5)
-    with pytest.raises(CatalogError, match="5 products have several photos"):
-        learn_ownership(rows, codes)
+    assert learn_ownership(rows, codes) is None
 
 
 def test_learned_and_written_down(tmp_path: Path, shop: Catalog) -> None:
@@ -161,12 +168,13 @@ def test_learned_and_written_down(tmp_path: Path, shop: Catalog) -> None:
     )
     assert again.ownership.check == learned.ownership.check
     (tmp_path / "advisor.npz").write_bytes(b"PK damaged")
-    with pytest.raises(CatalogError, match="learn it again with: serupa wardrobe learn"):
+    with pytest.raises(DamagedError) as damaged:
         Advisor.load(tmp_path / "advisor.npz")
+    assert "serupa wardrobe learn" in damaged.value.hint
 
 
 def test_nothing_in_it_is_unpickled(tmp_path: Path) -> None:
     file = tmp_path / "advisor.npz"
     np.savez(file, notes=np.array([{"format": 1}], dtype=object))
-    with pytest.raises(CatalogError, match=r"advisor\.npz: cannot be read"):
+    with pytest.raises(DamagedError):
         Advisor.load(file)

@@ -99,7 +99,7 @@ def evaluate(
 
 def _guesses(catalog: str, label: str, wait: float, *, json: bool) -> None:
     from serupa.catalog import Catalog
-    from serupa.garments.guessing import measure_guesses
+    from serupa.evaluation.guessing import measure_guesses
 
     with Catalog.open(catalog, wait_s=wait) as opened:
         found = measure_guesses(opened, label)

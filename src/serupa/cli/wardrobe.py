@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serupa.cli import options
-from serupa.cli.printing import as_json, message, table
+from serupa.cli.printing import as_json, line, message, table
+
+if TYPE_CHECKING:
+    from serupa.styling.advisor import Advisor, Answer
 
 app = typer.Typer(
     help="One's own clothes: what is there, what is there twice, is this owned already?",
@@ -51,20 +53,20 @@ def add(
     json: options.Json = False,
 ) -> None:
     """Add photos of garments; category, colours and pattern are filled in."""
-    from serupa.errors import SerupaError
-    from serupa.styling.opening import wardrobe_at
+    from serupa.errors import InvalidInputError, NotFoundError
+    from serupa.styling.wardrobe import Wardrobe
 
     added, failed = [], []
-    with wardrobe_at(wardrobe, catalog, wait_s=wait) as opened:
+    with Wardrobe.open(wardrobe, catalog, wait_s=wait) as opened:
         for photo in photos:
             try:
-                added.append(opened.add(photo))
-            except SerupaError as error:
+                added.append(opened.add(photo).to_dict())
+            except (InvalidInputError, NotFoundError) as error:
                 failed.append({"image": photo, "reason": str(error)})
     if json:
-        as_json({"added": [piece.to_dict() for piece in added], "failed": failed})
+        as_json({"added": added, "failed": failed})
     else:
-        _table([piece.to_dict() for piece in added])
+        _table(added)
         for one in failed:
             message(f"Left out: {one['reason']}")
     if failed:
@@ -74,19 +76,19 @@ def add(
 @app.command("list")
 def list_(wardrobe: WardrobePath, wait: options.Wait = 0.0, json: options.Json = False) -> None:
     """List everything that is owned, what is there twice, and what nothing goes with."""
-    from serupa.styling.opening import overview, wardrobe_at
+    from serupa.styling.wardrobe import Wardrobe
 
-    with wardrobe_at(wardrobe, None, wait_s=wait) as opened:
-        found = overview(opened)
+    with Wardrobe.open(wardrobe, wait_s=wait) as opened:
+        overview = opened.overview()
     if json:
-        as_json(found)
+        as_json(overview)
         return
-    _table(found["pieces"])
-    for pair in found["twice"]:
+    _table(overview["pieces"])
+    for pair in overview["twice"]:
         one, other = pair["pieces"]
         message(f"Nearly the same twice ({pair['similarity']:.2f}): {one} and {other}")
-    if found["orphans"]:
-        message(f"Nothing goes with: {', '.join(found['orphans'])}")
+    if overview["orphans"]:
+        message(f"Nothing goes with: {', '.join(overview['orphans'])}")
 
 
 @app.command("correct")
@@ -103,10 +105,10 @@ def correct(
     json: options.Json = False,
 ) -> None:
     """Say what a piece is; it counts for more than what was guessed."""
-    from serupa.styling.opening import wardrobe_at
+    from serupa.styling.wardrobe import Wardrobe
 
     changes = {field: value for field, _, value in (one.partition("=") for one in said)}
-    with wardrobe_at(wardrobe, None, wait_s=wait) as opened:
+    with Wardrobe.open(wardrobe, wait_s=wait) as opened:
         corrected = opened.correct(piece, changes).to_dict()
     if json:
         as_json(corrected)
@@ -124,15 +126,15 @@ def remove(
     json: options.Json = False,
 ) -> None:
     """Forget pieces and their photos."""
-    from serupa.styling.opening import wardrobe_at
+    from serupa.styling.wardrobe import Wardrobe
 
-    with wardrobe_at(wardrobe, None, wait_s=wait) as opened:
+    with Wardrobe.open(wardrobe, wait_s=wait) as opened:
         opened.remove(pieces)
-        left = len(opened.pieces())
+        left = opened.catalog.count()
     if json:
         as_json({"removed": pieces, "left": left})
     else:
-        typer.echo(f"{len(pieces)} removed, {left} left.")
+        line(f"{len(pieces)} removed, {left} left.")
 
 
 @app.command("own")
@@ -144,20 +146,21 @@ def own(
     json: options.Json = False,
 ) -> None:
     """Do I own this? Compare a photo with what is owned."""
-    from serupa.styling.opening import said_of, wardrobe_at
+    from serupa.styling.wardrobe import Wardrobe
 
-    with wardrobe_at(wardrobe, None, wait_s=wait) as opened:
-        answer = opened.own(photo, k)
-        check = opened.advisor.ownership.check if opened.advisor.ownership else None
+    with Wardrobe.open(wardrobe, wait_s=wait) as opened:
+        answer, garment = opened.own(photo, k)
+        check = opened.advisor.to_dict()["ownership"]
+    matches = [match.to_dict() for match in answer.matches]
     if json:
-        as_json(answer.to_dict() | {"check": check.to_dict() if check else None})
+        as_json({"verdict": answer.verdict, "garment": garment.to_dict(), "matches": matches, "check": check})
         return
-    typer.echo(said_of(answer))
-    _table([match.to_dict() for match in answer.matches])
-    if check is not None and check.precision is not None:
+    line(_sentence(answer))
+    _table(matches)
+    if check is not None and check["precision"] is not None:
         message(
-            f"Checked on the shop's own products: of what it calls owned {check.precision:.0%} is, and it "
-            f"notices {check.recall:.0%} of what is owned."
+            f"Checked on the shop's own products: of what it calls owned {check['precision']:.0%} is, and it "
+            f"notices {check['recall']:.0%} of what is owned."
         )
 
 
@@ -170,18 +173,58 @@ def learn(
     json: options.Json = False,
 ) -> None:
     """Learn again from a shop, and what goes with what from a table of pairs."""
-    from serupa.styling.opening import learned, taught
+    from serupa.catalog import Catalog
+    from serupa.styling.advisor import Advisor
+    from serupa.styling.wardrobe import Wardrobe
 
-    with taught(Path(wardrobe), catalog, related, wait_s=wait) as opened:
-        found = learned(opened.advisor)
+    with Catalog.open(catalog, wait_s=wait) as shop:
+        advisor = Advisor.learn(shop, related)
+        Wardrobe.create(wardrobe, shop, advisor).close()
+    lines = _lessons(advisor)
     if json:
-        as_json(found)
+        as_json(advisor.to_dict() | {"lines": lines})
         return
-    for line in found["lines"]:
-        typer.echo(line)
+    for one in lines:
+        line(one)
 
 
-def _table(pieces: list[dict[str, object]]) -> None:
+def _sentence(answer: Answer) -> str:
+    """Put an answer into one sentence."""
+    if not answer.matches:
+        return "The wardrobe is empty."
+    best = answer.matches[0]
+    chance = "" if best.probability is None else f" ({int(100 * best.probability)}% sure)"
+    return {
+        "owned": f"You own this: {best.piece.name}{chance}.",
+        "similar": f"You own something close: {best.piece.name}{chance}.",
+        "new": "You own nothing like this.",
+        "unknown": f"The closest that you own is {best.piece.name}; whether it is the same cannot be told.",
+    }[answer.verdict]
+
+
+def _lessons(advisor: Advisor) -> list[str]:
+    """Say what an advisor has learned."""
+    lines = []
+    for name, classifier in (("Category", advisor.eye.category), ("Pattern", advisor.eye.pattern)):
+        lines.append(f"{name}: {', '.join(classifier.classes) if classifier else 'nothing to learn from'}")
+    check = advisor.ownership.check if advisor.ownership else None
+    if check is None:
+        lines.append("Owned already: too few products with several photos to learn from")
+    else:
+        right = "nothing was called owned" if check.precision is None else f"right {check.precision:.0%}"
+        lines.append(f"Owned already: {right}, notices {check.recall:.0%} of what is owned")
+    pairs = advisor.compatibility
+    if pairs is not None:
+        area = pairs.evidence.learned
+        verdict = "used" if pairs.used else "no signal in the pairs: colours alone are used"
+        lines.append(
+            f"What goes together: area under the ROC curve {area.mean:.2f} ({area.low:.2f} to "
+            f"{area.high:.2f}) on unseen products, chance 0.50; {verdict}"
+        )
+    return lines
+
+
+def _table(pieces: list[dict[str, Any]]) -> None:
     """Print pieces, and what makes some of them matches."""
     matched = any("similarity" in piece for piece in pieces)
     columns = [("Id", "left"), ("Name", "left"), ("Category", "left"), ("Color", "left"), ("Pattern", "left")]
@@ -191,10 +234,7 @@ def _table(pieces: list[dict[str, object]]) -> None:
         cells = [str(piece[name] or "unknown") for name in ("id", "name", "category", "color", "pattern")]
         if matched:
             chance = piece["probability"]
-            cells += [
-                f"{piece['similarity']:.3f}",
-                "" if not isinstance(chance, float) else f"{int(100 * chance)}%",
-            ]
+            cells += [f"{piece['similarity']:.3f}", "" if chance is None else f"{int(100 * chance)}%"]
         rows.append(cells)
     if rows:
         table(columns, rows)

@@ -52,6 +52,20 @@ class Fetched:
     kind: str = ""
 
 
+def host_of(url: str) -> str:
+    """Return the host and port of an address.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no address.
+    """
+    try:
+        return urlsplit(url).netloc
+    except ValueError as error:
+        raise InvalidInputError(url, f"not an address ({error})") from None
+
+
 def is_http(address: str) -> bool:
     """Tell whether an address is one of the web."""
     return address[:8].lower().startswith(("http://", "https://"))
@@ -150,15 +164,17 @@ class _Downloads:
     def stop(self) -> None:
         """Cancel everything and end the thread."""
 
-        def cancel() -> None:
-            for task in asyncio.all_tasks(self._loop):
+        async def end() -> None:
+            tasks = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
+            for task in tasks:
                 task.cancel()
-            self._loop.call_soon(self._loop.stop)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._loop.stop()
 
-        self._loop.call_soon_threadsafe(cancel)
+        asyncio.run_coroutine_threadsafe(end(), self._loop)
 
     async def _fetch(self, download: _Download) -> Fetched:
-        host = urlsplit(download.url).netloc
+        host = host_of(download.url)
         one_host = self._hosts.setdefault(host, asyncio.Semaphore(AT_ONCE // 2))
         for attempt in range(_ATTEMPTS):
             await self._wait_for(host)

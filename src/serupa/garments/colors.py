@@ -115,7 +115,7 @@ def colors_of(photo: Photo, crop: Crop | None = None) -> tuple[Color, ...]:
 
     Raises
     ------
-    SerupaError
+    InvalidInputError
         If the photo cannot be used.
     """
     image = open_photo(photo, min_side=_SIDE, crop=crop)

@@ -1,11 +1,11 @@
-"""What a garment is, from its photo alone: category by a vote of neighbours, colours, pattern.
+"""What a garment is, from its photo alone: category and pattern by its nearest neighbours, and colours.
 
-The vote. Reference items, of which the label is known, stand for their classes. Neighbours are weighed by
-cosine after the mean of the references is taken off, less how near each of the two is to everybody
-(cross-domain similarity local scaling [1]_): without that, a few photos that are near to all others decide
-too much. A class scores the mean over its nearest few references; the highest score wins. How far it is
-ahead of the second gives the confidence, calibrated on the references themselves, each judged by the others
-(photos of its own product left out): below `UNSURE` the answer is that nobody knows.
+A label is guessed by a nearest-neighbour classifier: reference items, of which the label is known, stand for
+their classes. Neighbours are weighed by cosine after the mean of the references is taken off, less the
+hubness of the two, how near each is to everybody (cross-domain similarity local scaling [1]_): without that,
+a few photos that are near to all others decide too much. A class scores the mean over its nearest few
+references; the highest score wins. How far it is ahead of the second gives the confidence, calibrated on the
+references themselves, each judged by those of other products: below `UNSURE` the label is unknown.
 
 The confidence holds for photos like the references. A shopper's photo on a bed, judged by a studio's photos,
 is less often right than it says; the page on styling has figures.
@@ -18,15 +18,16 @@ References
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.garments.calibration import Calibration, calibrate
 from serupa.garments.colors import Color, colors_of
-from serupa.styling.calibration import Calibration, calibrate
+from serupa.vectors import unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -39,7 +40,8 @@ UNSURE = 0.6
 _EACH = 200  # references of a class; more cost memory and change little
 _MOST_CLASSES = 100
 _NEAREST = 5  # references of a class that its score is the mean of
-_CROWD = 10  # neighbours that tell how near a reference is to everybody
+_NEIGHBORS = 10  # references that tell how near a photo is to everybody
+_SAME_PHOTO = 1 - 1e-3  # cosine
 
 Rows = NDArray[np.float32]
 
@@ -68,19 +70,21 @@ class Guess:
         return {"value": self.value, "confidence": round(self.confidence, 4), "votes": votes}
 
 
+UNKNOWN = Guess(None, 0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Voters:
-    """References that guess one label of a photo. Make them with `voters_of` or `gather`.
+class Classifier:
+    """Guesses one label of a photo by its nearest references. Made by `classifier_of` or `learn_label`.
 
     Parameters
     ----------
-    label : str
     classes : tuple of str
     rows : (n, d) array of float32
         The references, of length 1 after `mean` is taken off.
     codes : (n,) array of int
         The class of each.
-    crowding : (n,) array of float32
+    hubness : (n,) array of float32
         How near each is to its nearest neighbours.
     mean : (d,) array of float32
     calibration : Calibration
@@ -89,74 +93,55 @@ class Voters:
         Which photos are of the same product; not kept when it is written down.
     """
 
-    label: str
     classes: tuple[str, ...]
     rows: Rows
     codes: NDArray[np.intp]
-    crowding: Rows
+    hubness: Rows
     mean: Rows
     calibration: Calibration
     products: Sequence[Hashable] = ()
 
     def guess(self, embedding: Rows, *, unsure: float = UNSURE) -> Guess:
         """Guess the label of a photo from its raw embedding ``(d,)``."""
-        row = _unit(_unit(embedding[None]) - self.mean)
-        return self._guess(self._scores(row)[0], unsure)
-
-    def _guess(self, scores: NDArray[np.float64], unsure: float) -> Guess:
-        order = np.argsort(-scores, kind="stable")
-        confidence = self.calibration(leads(scores[None])[0])
-        shares = np.exp((scores - scores[order[0]]) / 0.05)
+        row = unit(unit(embedding) - self.mean)
+        scores = self._scores(2 * row[None] @ self.rows.T - self.hubness)
+        order = np.argsort(-scores[0], kind="stable")
+        confidence = self.calibration(leads(scores)[0])
+        shares = np.exp((scores[0] - scores[0, order[0]]) / 0.05)
         shares /= shares.sum()
         votes = {self.classes[n]: float(shares[n]) for n in order[:3] if shares[n] > 0.005}
         best = self.classes[order[0]]
         return Guess(best if confidence >= unsure else None, confidence, votes)
 
-    def _scores(self, rows: Rows) -> NDArray[np.float64]:
-        return class_scores(2 * rows @ self.rows.T - self.crowding, self.codes, len(self.classes))
+    def leave_one_out(self) -> NDArray[np.float64]:
+        """Return the scores ``(n, c)`` of the references, each judged by those of other products."""
+        nearness = 2 * self.rows @ self.rows.T - self.hubness
+        products = np.unique([str(product) for product in self.products], return_inverse=True)[1]
+        nearness[products[:, None] == products] = -np.inf
+        return self._scores(nearness)
+
+    def _scores(self, nearness: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return the score ``(q, c)`` of each class: the mean over its nearest references.
+
+        `nearness` is that of queries to references, ``(q, n)``; minus infinity takes a reference out.
+        """
+        scores = np.full((len(nearness), len(self.classes)), -np.inf)
+        for code in range(len(self.classes)):
+            own = nearness[:, self.codes == code].astype(np.float64)
+            top = np.sort(own, axis=1)[:, -_NEAREST:]
+            there = np.isfinite(top)
+            sums, counts = np.where(there, top, 0.0).sum(axis=1), there.sum(axis=1)
+            np.divide(sums, counts, out=scores[:, code], where=counts > 0)
+        return scores
 
 
-def class_scores(nearness: Rows, codes: NDArray[np.intp], classes: int) -> NDArray[np.float64]:
-    """Return the score ``(q, c)`` of each class: the mean over its nearest references.
-
-    Parameters
-    ----------
-    nearness : (q, n) array
-        Of queries to references; minus infinity takes a reference out.
-    codes : (n,) array of int
-    classes : int
-    """
-    scores = np.full((len(nearness), classes), -np.inf)
-    for code in range(classes):
-        own = nearness[:, codes == code].astype(np.float64)
-        kept = min(_NEAREST, own.shape[1])
-        if kept:
-            top = np.sort(own, axis=1)[:, -kept:]
-            seen = np.isfinite(top)
-            sums = np.where(seen, top, 0.0).sum(axis=1)
-            counts = seen.sum(axis=1)
-            scores[:, code] = np.where(counts > 0, sums / np.maximum(counts, 1), -np.inf)
-    return scores
-
-
-def judged_by_the_others(
-    rows: Rows, codes: NDArray[np.intp], crowding: Rows, products: Sequence[Hashable], classes: int
-) -> NDArray[np.float64]:
-    """Return the scores ``(n, c)`` of references, each without itself and the photos of its product."""
-    nearness = 2 * rows @ rows.T - crowding
-    groups = np.unique([str(p) for p in products], return_inverse=True)[1]
-    nearness[groups[:, None] == groups[None, :]] = -np.inf
-    return class_scores(nearness, codes, classes)
-
-
-def voters_of(
-    label: str, embeddings: Rows, values: Sequence[str], products: Sequence[Hashable] | None = None
-) -> Voters:
-    """Make voters of references.
+def learn_label(
+    embeddings: Rows, values: Sequence[str], products: Sequence[Hashable] | None = None
+) -> Classifier | None:
+    """Make a classifier of references.
 
     Parameters
     ----------
-    label : str
     embeddings : (n, d) array of float32
         Raw.
     values : sequence of str
@@ -164,49 +149,44 @@ def voters_of(
     products : sequence, optional
         Photos of the same product do not vouch for each other in the calibration.
 
-    Raises
-    ------
-    CatalogError
-        If there are fewer than two classes.
+    Returns
+    -------
+    Classifier or None
+        None where there are fewer than two classes to tell apart.
     """
-    classes = tuple(sorted(set(values)))
+    classes, codes = np.unique(np.array(values, str), return_inverse=True)
     if len(classes) < 2:
-        raise CatalogError(f"{label}: needs items of two values or more to tell them apart, not {classes}")
-    codes = np.array([classes.index(value) for value in values])
-    unit = _unit(embeddings)
-    mean = unit.mean(axis=0)
-    rows = _unit(unit - mean)
-    crowding = _crowding(rows)
+        return None
+    mean = unit(embeddings).mean(axis=0)
+    rows = unit(unit(embeddings) - mean)
     things: Sequence[Hashable] = range(len(rows)) if products is None else products
-    judged = judged_by_the_others(rows, codes, crowding, things, len(classes))
-    fair = np.isfinite(judged).sum(axis=1) > 1
-    right = judged.argmax(axis=1) == codes
-    calibration = calibrate(leads(judged[fair]), right[fair]) if fair.any() else Calibration(0.0, 0.0)
-    return Voters(label, classes, rows, codes, crowding, mean, calibration, things)
+    names = tuple(map(str, classes))
+    unfitted = Classifier(names, rows, codes, hubness(rows, rows), mean, Calibration(0.0, 0.0), things)
+    scores = unfitted.leave_one_out()
+    fair = np.isfinite(scores).sum(axis=1) > 1
+    if not fair.any():
+        return unfitted
+    calibration = calibrate(leads(scores[fair]), (scores.argmax(axis=1) == codes)[fair])
+    return replace(unfitted, calibration=calibration)
 
 
-def gather(catalog: Catalog, label: str = "category", *, where: Where = None) -> Voters:
-    """Make voters of a catalogue's own items: up to 200 of each value of a label.
+def classifier_of(catalog: Catalog, label: str = "category", *, where: Where = None) -> Classifier | None:
+    """Make a classifier of a catalogue's own items: up to 200 of each value of a label.
 
-    Raises
-    ------
-    CatalogError
-        If the catalogue has no such label, or it has fewer than two values.
+    Returns
+    -------
+    Classifier or None
+        None where the catalogue has no such label, or fewer than two values of it.
     """
     counted = catalog.facets(label, where=where, limit=_MOST_CLASSES) if label in catalog.fields else None
     if not isinstance(counted, list):
-        raise CatalogError(f"{catalog.path}: its items have no {label} to guess from")
-    ids: list[str] = []
-    values: list[str] = []
-    products: list[Hashable] = []
-    for value, _ in counted:
-        for number, item in enumerate(catalog.items({label: value})):
-            if number == _EACH:
-                break
-            ids.append(item.id)
-            values.append(str(value))
-            products.append(item.product_id or item.id)
-    return voters_of(label, catalog.embeddings(ids)[1], values, products)
+        return None
+    references = [
+        (item, str(value)) for value, _ in counted for item in islice(catalog.items({label: value}), _EACH)
+    ]
+    _, embeddings = catalog.embeddings([item.id for item, _ in references])
+    products = [item.product_id or item.id for item, _ in references]
+    return learn_label(embeddings, [value for _, value in references], products)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,32 +214,23 @@ class Garment:
         }
 
 
-NOBODY_KNOWS = Guess(None, 0.0)
-
-
 @dataclass(frozen=True, slots=True)
 class Eye:
-    """Looks at photos: the voters of a catalogue. Make one with `eye_of`."""
+    """Looks at photos: the classifiers of a catalogue. Made by `eye_of`."""
 
-    category: Voters | None
-    pattern: Voters | None
+    category: Classifier | None
+    pattern: Classifier | None
 
     def look(self, photo: Photo, embedding: Rows, crop: Crop | None = None) -> Garment:
         """Say what a photo shows; the embedding is its raw one, of the catalogue's encoder."""
-        category = self.category.guess(embedding) if self.category else NOBODY_KNOWS
-        pattern = self.pattern.guess(embedding) if self.pattern else NOBODY_KNOWS
+        category = self.category.guess(embedding) if self.category else UNKNOWN
+        pattern = self.pattern.guess(embedding) if self.pattern else UNKNOWN
         return Garment(category, pattern, colors_of(photo, crop))
 
 
 def eye_of(catalog: Catalog) -> Eye:
-    """Gather what a catalogue knows of categories and patterns; what it does not label stays unknown."""
-    voters: dict[str, Voters | None] = {}
-    for label in ("category", "pattern"):
-        try:
-            voters[label] = gather(catalog, label)
-        except CatalogError:
-            voters[label] = None
-    return Eye(voters["category"], voters["pattern"])
+    """Learn what a catalogue knows of categories and patterns; what it does not label stays unknown."""
+    return Eye(classifier_of(catalog, "category"), classifier_of(catalog, "pattern"))
 
 
 def leads(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -269,13 +240,9 @@ def leads(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(lead), lead, 0.0)
 
 
-def _crowding(rows: Rows) -> Rows:
-    near = rows @ rows.T
-    np.fill_diagonal(near, -np.inf)
-    kept = max(1, min(_CROWD, len(rows) - 1))
-    return np.asarray(np.sort(near, axis=1)[:, -kept:].mean(axis=1), np.float32)
-
-
-def _unit(rows: Rows) -> Rows:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0), np.float32)
+def hubness(rows: Rows, references: Rows) -> Rows:
+    """Return how near rows ``(n, d)`` are to their nearest references, the same photo left out."""
+    near = rows @ references.T
+    near[near > _SAME_PHOTO] = -1.0
+    count = max(1, min(_NEIGHBORS, len(references) - 1))
+    return np.asarray(np.sort(near, axis=1)[:, -count:].mean(axis=1), np.float32)

@@ -286,6 +286,7 @@ def woocommerce(table: Table, rows: Rows, notes: list[str]) -> Iterator[RowOrFai
                 variations.pop(key, None)
         elif not _is_variation(row):
             own = [one for key in _own_keys(row) for one in variations.pop(key, [])]
+            own.sort(key=lambda variation: variation.number)
             yield from _woocommerce_product(row, own).rows(table)
     for parent, orphans in variations.items():
         for row in orphans:

@@ -31,10 +31,9 @@ _MEDIA_TYPES = {
 
 def local_path(url: str) -> str | None:
     """Return the path of a ``file://`` address, whose letters may be percent-encoded; None for any other."""
-    parts = urlsplit(url)
-    if parts.scheme.lower() != "file" or "::" in url:
+    if url[:7].lower() != "file://" or "::" in url:
         return None
-    return url2pathname(parts.path)
+    return url2pathname(urlsplit(url).path)
 
 
 def is_remote_table(url: str) -> bool:
@@ -53,7 +52,7 @@ def remote_table(url: str, folder: Path) -> Table:
         If it is no table.
     """
     name = url.partition("?")[0]
-    if PurePosixPath(urlsplit(url).path).name == "products.json" and is_http(url):
+    if PurePosixPath(name).name == "products.json" and is_http(url):
         return open_table(_all_products(url, folder), name)
     if is_http(url):
         return open_table(_downloaded(url, folder), name)
@@ -67,7 +66,7 @@ def remote_table(url: str, folder: Path) -> Table:
 
 
 def _ending(url: str) -> str:
-    return PurePosixPath(urlsplit(url).path).suffix.lower()
+    return PurePosixPath(url.partition("?")[0].partition("#")[0]).suffix.lower()
 
 
 def _downloaded(url: str, folder: Path) -> Path:

@@ -8,46 +8,45 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
-from serupa.garments.garments import Eye, Garment, Voters, eye_of
-from serupa.styling.calibration import Calibration
+from serupa.errors import DamagedError
+from serupa.files.atomic import replacing
+from serupa.garments.calibration import Calibration
+from serupa.garments.garments import Classifier, Eye, Garment, eye_of
 from serupa.styling.compatibility import Compatibility, compatibility_of
-from serupa.styling.ownership import Check, Ownership, ownership_of
+from serupa.styling.ownership import Check, Ownership, Verdict, ownership_of
+from serupa.styling.pieces import Match, Piece
+from serupa.vectors import unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
-    from serupa.images import Crop, Photo
+    from serupa.images import Photo
 
 FORMAT = 1
-Rows = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """Owned pieces, compared with one photo.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether something is owned.
 
     Parameters
     ----------
-    scores, similarities : (n,) array of float64
-        What decides, and the cosine.
-    calibration : Calibration or None
+    verdict : {"owned", "similar", "new", "unknown"}
+        Unknown where no shop could teach what a similarity is worth.
+    matches : tuple of Match
+        The most likely first.
     """
 
-    scores: NDArray[np.float64]
-    similarities: NDArray[np.float64]
-    calibration: Calibration | None
-
-    def probability(self, place: int) -> float | None:
-        """Return how likely the photo shows the piece at this place; None where that could not be learned."""
-        return None if self.calibration is None else self.calibration(float(self.scores[place]))
+    verdict: Verdict
+    matches: tuple[Match, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,66 +76,77 @@ class Advisor:
 
         Raises
         ------
-        SourceError
-            If the table cannot be read.
+        InvalidInputError
+            If the table cannot be used.
         """
-        try:
-            ownership = ownership_of(catalog)
-        except CatalogError:
-            ownership = None
         compatibility = None if related is None else compatibility_of(catalog, related)
-        return cls(catalog.card.name, eye_of(catalog), ownership, compatibility)
+        return cls(catalog.card.name, eye_of(catalog), ownership_of(catalog), compatibility)
 
-    def look(self, photo: Photo, embedding: Rows, crop: Crop | None = None) -> Garment:
+    def look(self, photo: Photo, embedding: NDArray[np.float32]) -> Garment:
         """Say what a photo shows; the embedding is its raw one."""
-        return self.eye.look(photo, embedding, crop)
+        return self.eye.look(photo, embedding)
 
-    def compare(self, photo: Rows, owned: Rows) -> Judged:
-        """Compare a photo's raw embedding ``(d,)`` with those of owned pieces ``(n, d)``."""
-        lengths = np.linalg.norm(owned, axis=1) * np.linalg.norm(photo)
-        dots = (owned @ photo).astype(np.float64)
-        similarities = np.divide(dots, lengths, out=np.zeros(len(owned)), where=lengths > 0)
-        if self.ownership is None or not len(owned):
-            calibration = None if self.ownership is None else self.ownership.calibration
-            return Judged(similarities, similarities, calibration)
-        scores = self.ownership.scores(photo[None], owned)[0]
-        return Judged(scores, similarities, self.ownership.calibration)
+    def own(self, embedding: NDArray[np.float32], pieces: Sequence[Piece], k: int = 5) -> Answer:
+        """Answer which pieces are like a photo, and whether one of them is the same product.
 
-    def verdict(self, probability: float | None) -> str:
-        """Put the probability of the best match into one word."""
-        if self.ownership is None or probability is None:
-            return "unknown"
-        return self.ownership.verdict(probability)
+        Parameters
+        ----------
+        embedding : (d,) array of float32
+            The photo's raw embedding.
+        pieces : sequence of Piece
+            What is owned.
+        k : int
+            How many matches to name.
+        """
+        if not pieces:
+            return Answer("new", ())
+        rows = np.stack([piece.embedding for piece in pieces])
+        similarities = (unit(rows) @ unit(embedding)).astype(np.float64)
+        model = self.ownership
+        scores = similarities if model is None else model.scores(embedding[None], rows)[0]
+        order = sorted(range(len(pieces)), key=lambda n: (-scores[n], -similarities[n], pieces[n].id))[:k]
+        chances = [None if model is None else model.calibration(float(scores[n])) for n in order]
+        matches = tuple(
+            Match(pieces[n], float(similarities[n]), chance) for n, chance in zip(order, chances, strict=True)
+        )
+        verdict = "unknown" if model is None or chances[0] is None else model.verdict(chances[0])
+        return Answer(verdict, matches)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what it knows, as JSON-ready values."""
+        check = self.ownership.check if self.ownership else None
+        return {
+            "encoder": self.encoder,
+            "category": list(self.eye.category.classes) if self.eye.category else None,
+            "pattern": list(self.eye.pattern.classes) if self.eye.pattern else None,
+            "ownership": asdict(check) if check else None,
+            "pairs": self.compatibility.evidence.to_dict() if self.compatibility else None,
+        }
 
     def save(self, file: Path) -> None:
         """Write it down, in one step."""
         arrays: dict[str, NDArray[Any]] = {}
         notes: dict[str, Any] = {"format": FORMAT, "encoder": self.encoder, "voters": {}}
-        for name, voters in (("category", self.eye.category), ("pattern", self.eye.pattern)):
-            if voters is not None:
-                notes["voters"][name] = [list(voters.classes), *_pair(voters.calibration)]
+        for name, classifier in (("category", self.eye.category), ("pattern", self.eye.pattern)):
+            if classifier is not None:
+                notes["voters"][name] = [list(classifier.classes), *_numbers(classifier.calibration)]
                 arrays |= {
-                    f"{name}_rows": voters.rows.astype(np.float16),
-                    f"{name}_codes": voters.codes.astype(np.int32),
-                    f"{name}_crowding": voters.crowding,
-                    f"{name}_mean": voters.mean,
+                    f"{name}_rows": classifier.rows.astype(np.float16),
+                    f"{name}_codes": classifier.codes.astype(np.int32),
+                    f"{name}_crowding": classifier.hubness,
+                    f"{name}_mean": classifier.mean,
                 }
         if self.ownership is not None:
             check = self.ownership.check
-            notes["ownership"] = [*_pair(self.ownership.calibration), check.to_dict() if check else None]
+            notes["ownership"] = [*_numbers(self.ownership.calibration), asdict(check) if check else None]
             arrays["own_mean"] = self.ownership.mean
             arrays["own_references"] = self.ownership.references.astype(np.float16)
         if self.compatibility is not None:
-            own, tables = self.compatibility.to_arrays()
-            notes["compatibility"] = own
+            notes["compatibility"], tables = self.compatibility.to_arrays()
             arrays |= {f"pairs_{name}": table for name, table in tables.items()}
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(file.name + ".new")
-        with unfinished.open("wb") as stream:
+        with replacing(file) as stream:
             np.savez(stream, notes=np.array(json.dumps(notes)), **arrays)  # type: ignore[arg-type]
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> Self:
@@ -144,7 +154,7 @@ class Advisor:
 
         Raises
         ------
-        CatalogError
+        DamagedError
             If the file is missing, damaged, or of another format.
         """
         try:
@@ -153,50 +163,41 @@ class Advisor:
             notes = json.loads(str(arrays["notes"]))
             if notes["format"] != FORMAT:
                 raise ValueError(f"it is of format {notes['format']}, this Serupa reads {FORMAT}")
-            return cls(
-                notes["encoder"], _eye(notes, arrays), _ownership(notes, arrays), _pairs(notes, arrays)
-            )
+            eye = Eye(_classifier("category", notes, arrays), _classifier("pattern", notes, arrays))
+            return cls(notes["encoder"], eye, _ownership(notes, arrays), _compatibility(notes, arrays))
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise CatalogError(
-                f"{file}: cannot be read ({error}); learn it again with: "
-                f"serupa wardrobe learn -w {file.parent} -c SHOP"
-            ) from error
-
-    def with_pairs(self, catalog: Catalog, related: str | os.PathLike[str]) -> Self:
-        """Return this advisor, taught by a table of pairs what goes with what."""
-        return replace(self, compatibility=compatibility_of(catalog, related))
+            hint = f"learn it again with: serupa wardrobe learn -w {file.parent} -c SHOP"
+            raise DamagedError(file, f"cannot be read ({error})", hint) from error
 
 
-def _pair(calibration: Calibration) -> tuple[float, float]:
+def _numbers(calibration: Calibration) -> tuple[float, float]:
     return calibration.slope, calibration.offset
 
 
-def _eye(notes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Eye:
-    found: dict[str, Voters | None] = {"category": None, "pattern": None}
-    for name, (classes, slope, offset) in notes["voters"].items():
-        found[name] = Voters(
-            name,
-            tuple(classes),
-            arrays[f"{name}_rows"].astype(np.float32),
-            arrays[f"{name}_codes"].astype(np.intp),
-            arrays[f"{name}_crowding"],
-            arrays[f"{name}_mean"],
-            Calibration(slope, offset),
-        )
-    return Eye(found["category"], found["pattern"])
+def _classifier(name: str, notes: Mapping[str, Any], arrays: Arrays) -> Classifier | None:
+    if name not in notes["voters"]:
+        return None
+    classes, slope, offset = notes["voters"][name]
+    return Classifier(
+        tuple(classes),
+        arrays[f"{name}_rows"].astype(np.float32),
+        arrays[f"{name}_codes"].astype(np.intp),
+        arrays[f"{name}_crowding"],
+        arrays[f"{name}_mean"],
+        Calibration(slope, offset),
+    )
 
 
-def _ownership(notes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Ownership | None:
+def _ownership(notes: Mapping[str, Any], arrays: Arrays) -> Ownership | None:
     if "ownership" not in notes:
         return None
     slope, offset, check = notes["ownership"]
     references = arrays["own_references"].astype(np.float32)
-    return Ownership(
-        arrays["own_mean"], references, Calibration(slope, offset), Check(**check) if check else None
-    )
+    calibration = Calibration(slope, offset)
+    return Ownership(arrays["own_mean"], references, calibration, Check(**check) if check else None)
 
 
-def _pairs(notes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Compatibility | None:
+def _compatibility(notes: Mapping[str, Any], arrays: Arrays) -> Compatibility | None:
     if "compatibility" not in notes:
         return None
     tables = {name.removeprefix("pairs_"): a for name, a in arrays.items() if name.startswith("pairs_")}

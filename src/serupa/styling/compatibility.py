@@ -20,17 +20,19 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import SourceError
+from serupa.errors import InvalidInputError
 from serupa.garments.colors import Color
+from serupa.garments.products import Garments, garments_of, read_pairs
+from serupa.garments.slots import Slot
 from serupa.styling.harmony import harmony
-from serupa.styling.slots import Slot
+from serupa.vectors import unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -56,10 +58,6 @@ class Area:
     mean: float
     low: float
     high: float
-
-    def to_dict(self) -> dict[str, float]:
-        """Return it as JSON-ready values."""
-        return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +85,7 @@ class Evidence:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
-        return {
-            "learned": self.learned.to_dict(),
-            "color": self.color.to_dict(),
-            "visual": self.visual.to_dict(),
-            "products": self.products,
-            "pairs": self.pairs,
-            "shown": self.shown,
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Garments:
-    """Garments as arrays, for learning.
-
-    Parameters
-    ----------
-    embeddings : (n, d) array of float32
-        Of length 1, or means of such.
-    colors : (n, 3) array of float64
-        The main colour in Oklab.
-    categories, slots : sequences of str
-    palettes : sequence of tuple of Color
-    """
-
-    embeddings: Rows
-    colors: Doubles
-    categories: Sequence[str]
-    slots: Sequence[Slot]
-    palettes: Sequence[tuple[Color, ...]]
+        return asdict(self) | {"shown": self.shown}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,9 +163,9 @@ class Compatibility:
     @classmethod
     def from_arrays(cls, notes: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Read what `to_arrays` gives."""
-        known = notes["evidence"]
-        learned, color, visual = (Area(**known[name]) for name in ("learned", "color", "visual"))
-        evidence = Evidence(learned, color, visual, known["products"], known["pairs"])
+        measured = notes["evidence"]
+        learned, color, visual = (Area(**measured[name]) for name in ("learned", "color", "visual"))
+        evidence = Evidence(learned, color, visual, measured["products"], measured["pairs"])
         forms = {
             (one, other): Form(arrays[f"left_{n}"], arrays[f"right_{n}"], middle, spread)
             for n, (one, other, middle, spread) in enumerate(notes["forms"])
@@ -225,7 +195,7 @@ def learn_compatibility(garments: Garments, pairs: Sequence[Pair], *, seed: int 
     if not fitted.forms:
         return None
     evidence = measure_pairs(garments, pairs, seed=seed)
-    return Compatibility(fitted.origin, fitted.projection, fitted.means, fitted.forms, evidence)
+    return replace(fitted, evidence=evidence)
 
 
 _NOTHING_SHOWN = Evidence(Area(0.5, 0.5, 0.5), Area(0.5, 0.5, 0.5), Area(0.5, 0.5, 0.5), 0, 0)
@@ -370,27 +340,20 @@ def compatibility_of(catalog: Catalog, related: str | os.PathLike[str]) -> Compa
 
     Raises
     ------
-    SourceError
+    InvalidInputError
         If the table cannot be read, or names no two products of the catalogue.
     """
-    from serupa.styling.shopfront import garments_of, read_pairs
-
     garments, products = garments_of(catalog)
     place = {product: n for n, product in enumerate(products)}
-    pairs = sorted(
-        {(min(place[a], place[b]), max(place[a], place[b])) for a, b in read_pairs(related)
-         if a in place and b in place and a != b}
-    )  # fmt: skip
+    pairs = {
+        (min(place[a], place[b]), max(place[a], place[b]))
+        for a, b in read_pairs(related)
+        if a in place and b in place and a != b
+    }
     if not pairs:
-        raise SourceError(f"{os.fspath(related)}: none of its pairs are two garments of {catalog.path}")
-    return learn_compatibility(garments, pairs)
+        raise InvalidInputError(os.fspath(related), f"none of its pairs are two garments of {catalog.path}")
+    return learn_compatibility(garments, sorted(pairs))
 
 
 def _described(embeddings: Rows, colors: Doubles) -> Doubles:
     return np.concatenate([embeddings.astype(np.float64), _COLOR_WEIGHT * colors], axis=1)
-
-
-def unit(rows: Rows) -> Rows:
-    """Scale rows to length 1; zeros stay zeros."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0), np.float32)

@@ -12,60 +12,23 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serupa.garments.colors import NEUTRAL, Color, lab_of
-from serupa.styling.compatibility import Compatibility, unit
+from serupa.errors import InvalidInputError, NotFoundError
+from serupa.garments.colors import NEUTRAL, lab_of
+from serupa.garments.slots import Slot, wearable_together
+from serupa.styling.compatibility import Compatibility
 from serupa.styling.harmony import harmony
-from serupa.styling.slots import Slot, wearable_together
+from serupa.styling.pieces import Piece
+from serupa.vectors import unit
+
+if TYPE_CHECKING:
+    from serupa.filters import Where
+    from serupa.styling.shopfront import Shopfront
 
 _GOOD = 0.5  # score from which on two pieces go together: the middle of the scale
-Rows = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """A garment that an outfit may use.
-
-    Parameters
-    ----------
-    id, name, image : str
-    category : str or None
-    slot : Slot
-    colors : tuple of Color
-        The largest share first; empty where nobody looked.
-    pattern : str or None
-    embedding : (d,) array of float32
-        Raw.
-    owned : bool
-        From the wardrobe, and not from the shop.
-    """
-
-    id: str
-    name: str
-    image: str
-    category: str | None
-    slot: Slot
-    colors: tuple[Color, ...]
-    pattern: str | None
-    embedding: Rows
-    owned: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready values, without the embedding."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "image": self.image,
-            "category": self.category,
-            "slot": self.slot,
-            "color": self.colors[0].name if self.colors else None,
-            "pattern": self.pattern,
-            "owned": self.owned,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +60,14 @@ class Outfit:
 
     Parameters
     ----------
-    pieces : tuple of Candidate
+    pieces : tuple of Piece
         From the top down.
     score : float
         0 to 1; the mean over its pairs.
     reasons : tuple of Reason
     """
 
-    pieces: tuple[Candidate, ...]
+    pieces: tuple[Piece, ...]
     score: float
     reasons: tuple[Reason, ...]
 
@@ -129,7 +92,7 @@ class Stylist:
 
     compatibility: Compatibility | None = None
 
-    def pair(self, one: Candidate, other: Candidate) -> tuple[float, tuple[Reason, ...]]:
+    def pair(self, one: Piece, other: Piece) -> tuple[float, tuple[Reason, ...]]:
         """Return how well two garments go together, 0 to 1, and why."""
         ids = (one.id, other.id)
         score, rule = harmony(one.colors, other.colors)
@@ -144,80 +107,67 @@ class Stylist:
             score = (score + 2 * learned) / 3
         return score, tuple(reasons)
 
-    def _learned(self, one: Candidate, other: Candidate) -> float | None:
-        known = self.compatibility
-        if known is None or not known.used or not one.colors or not other.colors:
+    def _learned(self, one: Piece, other: Piece) -> float | None:
+        model = self.compatibility
+        if model is None or not model.used or not one.colors or not other.colors:
             return None
-        a, b = (
-            known.features(unit(piece.embedding[None])[0], lab_of(piece.colors[0]), piece.slot)
-            for piece in (one, other)
-        )
-        return None if a is None or b is None else known.score(a, b, (one.slot, other.slot))
+        if one.slot is None or other.slot is None:
+            return None
+        a = model.features(unit(one.embedding), lab_of(one.colors[0]), one.slot)
+        b = model.features(unit(other.embedding), lab_of(other.colors[0]), other.slot)
+        return None if a is None or b is None else model.score(a, b, (one.slot, other.slot))
 
-    def propose(self, piece: Candidate, others: Sequence[Candidate], k: int = 3) -> list[Outfit]:
+    def propose(self, piece: Piece, others: Sequence[Piece], k: int = 3) -> list[Outfit]:
         """Return up to `k` outfits around a piece, those that need the least from the shop first.
 
-        Slots that no candidate can fill stay empty. An outfit takes at most one thing from the shop as long
+        Slots that no piece can fill stay empty. An outfit takes at most one thing from the shop as long
         as anything else is owned. No other garment is in two of the outfits, where there are enough of them.
         """
         used: dict[str, int] = defaultdict(int)
         outfits: list[Outfit] = []
+        others = [one for one in others if one.id != piece.id]
         for _ in range(k):
             outfit = self._outfit(piece, others, used)
-            if outfit is None or any(_same(outfit, known) for known in outfits):
+            if outfit is None or any(_same(outfit, earlier) for earlier in outfits):
                 break
             outfits.append(outfit)
             for one in outfit.pieces:
                 used[one.id] += 1
         return outfits
 
-    def _outfit(
-        self, piece: Candidate, others: Sequence[Candidate], used: Mapping[str, int]
-    ) -> Outfit | None:
-        chosen = [piece]
+    def _outfit(self, piece: Piece, others: Sequence[Piece], used: Mapping[str, int]) -> Outfit | None:
+        worn = [piece]
         owning = piece.owned or any(one.owned for one in others)
-        bought = 0 if piece.owned else 1
+        bought = not piece.owned
         for slot in _needed(piece.slot, others):
             free = [
-                one for one in others
-                if one.slot == slot and one.id != piece.id
-                and all(wearable_together(one.slot, c.slot) for c in chosen)
-            ]  # fmt: skip
-            best = self._best(free, chosen, used, may_buy=not owning or bought < 1)
+                one
+                for one in others
+                if one.slot == slot and all(wearable_together(one.slot, other.slot) for other in worn)
+            ]
+            best = self._best(free, worn, used, may_buy=not owning or not bought)
             if best is not None:
-                chosen.append(best)
-                bought += not best.owned
-        if len(chosen) == 1:
+                worn.append(best)
+                bought = bought or not best.owned
+        if len(worn) == 1:
             return None
-        order = {slot: n for n, slot in enumerate(_FROM_THE_TOP)}
-        chosen.sort(key=lambda one: order[one.slot])
-        judged = [self.pair(a, b) for a, b in combinations(chosen, 2)]
-        reasons = tuple(reason for _, found in judged for reason in found)
-        return Outfit(tuple(chosen), float(np.mean([score for score, _ in judged])), reasons)
+        worn.sort(key=lambda one: _FROM_THE_TOP.index(one.slot) if one.slot else -1)
+        judged = [self.pair(a, b) for a, b in combinations(worn, 2)]
+        reasons = tuple(reason for _, own in judged for reason in own)
+        return Outfit(tuple(worn), float(np.mean([score for score, _ in judged])), reasons)
 
     def _best(
-        self,
-        free: Sequence[Candidate],
-        chosen: Sequence[Candidate],
-        used: Mapping[str, int],
-        *,
-        may_buy: bool,
-    ) -> Candidate | None:
-        """Return the candidate that goes best with what is chosen: an owned one if one goes well."""
-        scored = [
-            (used.get(one.id, 0), -float(np.mean([self.pair(one, c)[0] for c in chosen])), one.id, one)
-            for one in free
-        ]
-        scored.sort(key=lambda entry: entry[:3])
-        owned = [entry for entry in scored if entry[3].owned]
-        shop = [entry for entry in scored if not entry[3].owned] if may_buy else []
-        well = [entry for entry in owned if -entry[1] >= _GOOD]
-        for entries in (well, shop, owned):
-            if entries:
-                return entries[0][3]
-        return None
+        self, free: Sequence[Piece], worn: Sequence[Piece], used: Mapping[str, int], *, may_buy: bool
+    ) -> Piece | None:
+        """Return the piece that goes best with what is worn: an owned one if one goes well."""
+        fits = {one.id: float(np.mean([self.pair(one, other)[0] for other in worn])) for one in free}
+        ordered = sorted(free, key=lambda one: (used.get(one.id, 0), -fits[one.id], one.id))
+        owned = [one for one in ordered if one.owned]
+        shop = [one for one in ordered if not one.owned and may_buy]
+        well = [one for one in owned if fits[one.id] >= _GOOD]
+        return next(iter([*well, *shop, *owned]), None)
 
-    def orphans(self, pieces: Sequence[Candidate]) -> list[Candidate]:
+    def orphans(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Return the pieces that nothing else goes with."""
         return [
             one
@@ -231,10 +181,61 @@ class Stylist:
         ]
 
 
+def outfits_around(
+    piece_id: str,
+    owned: Sequence[Piece],
+    shop: Shopfront | None,
+    *,
+    buy: bool = True,
+    where: Where = None,
+    compatibility: Compatibility | None = None,
+    k: int = 3,
+) -> tuple[Piece, list[Outfit]]:
+    """Propose outfits around a piece that is owned, else one that is sold.
+
+    Parameters
+    ----------
+    piece_id : str
+    owned : sequence of Piece
+    shop : Shopfront, optional
+    buy : bool
+        Whether the shop may add garments.
+    where : mapping, sequence of str or filter, optional
+        Which of its garments.
+    compatibility : Compatibility, optional
+        What goes with what.
+    k : int
+        How many outfits.
+
+    Returns
+    -------
+    tuple of (Piece, list of Outfit)
+        The piece, and up to `k` outfits.
+
+    Raises
+    ------
+    NotFoundError
+        If the piece is neither owned nor sold.
+    InvalidInputError
+        If its category has no place in an outfit.
+    """
+    own = next((one for one in owned if one.id == piece_id), None)
+    if own is None and shop is not None:
+        own = shop.piece(piece_id)
+    if own is None:
+        raise NotFoundError(piece_id, "no such piece", "list them with: serupa wardrobe list")
+    if own.slot is None:
+        problem = f"its category is {own.category or 'unknown'}, no part of an outfit"
+        hint = "correct it: serupa wardrobe correct" if own.owned else ""
+        raise InvalidInputError(piece_id, problem, hint)
+    others = [*owned, *(shop.pieces(where) if shop is not None and buy else ())]
+    return own, Stylist(compatibility).propose(own, others, k)
+
+
 _FROM_THE_TOP: tuple[Slot, ...] = ("accessory", "outerwear", "top", "one-piece", "bottom", "shoes")
 
 
-def _needed(slot: Slot, others: Sequence[Candidate]) -> list[Slot]:
+def _needed(slot: Slot | None, others: Sequence[Piece]) -> list[Slot]:
     """Return the other slots of an outfit around a piece: what dresses a body first."""
     there = {one.slot for one in others}
     whole: list[Slot] = ["top", "bottom"]
@@ -254,12 +255,12 @@ def _same(one: Outfit, other: Outfit) -> bool:
     return {piece.id for piece in one.pieces} == {piece.id for piece in other.pieces}
 
 
-def _patterned(piece: Candidate) -> bool:
+def _patterned(piece: Piece) -> bool:
     names = {name.strip().lower() for name in (piece.pattern or "").split(",")}
     return bool(names - {"", "plain", "solid", "polos"})
 
 
-def _words(rule: str, one: Candidate, other: Candidate) -> str:
+def _words(rule: str, one: Piece, other: Piece) -> str:
     a, b = (piece.colors[0].name if piece.colors else "" for piece in (one, other))
     neutral = a if a in NEUTRAL else b
     return {

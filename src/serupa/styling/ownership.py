@@ -1,32 +1,34 @@
 """Is this the same garment? A similarity between two photos, and how sure it makes us.
 
-Two photos are compared by cosine, after the shop's mean is taken off, less how near each of the two is to the
-shop's photos in general (as in `serupa.garments.garments`): two plain black tees are alike, but so are all
-plain black tees. How sure a score makes us is learned from the shop's products with several photos: some of
-them play the wardrobe, with one photo each; every other photo asks whether its product is owned, and the
-products that are not owned are what a shop shows most of the time. The best match of each is right or wrong,
-and from these a probability is fitted (`serupa.styling.calibration`). Products are dealt into halves for the
-check of the threshold, four times: learned on one, measured on the other.
+Two photos are compared by cosine, after the shop's mean is taken off, less the hubness of the two, how near
+each is to the shop's photos in general (as in `serupa.garments.garments`): two plain black tees are alike,
+but so are all plain black tees. How sure a score makes us is learned from the shop's products with several
+photos: some of them play the wardrobe, with one photo each; every other photo asks whether its product is
+owned, and the products that are not owned are what a shop shows most of the time. The best match of each is
+right or wrong, and from these a probability is fitted (`serupa.garments.calibration`). Products are dealt
+into halves for the check of the threshold, four times: learned on one, measured on the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
-from serupa.styling.calibration import Calibration, calibrate
+from serupa.garments.calibration import Calibration, calibrate
+from serupa.garments.garments import hubness
+from serupa.vectors import unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
 
 Rows = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Verdict = Literal["owned", "similar", "new"]
+Verdict = Literal["owned", "similar", "new", "unknown"]
 
 SURE = 0.9
 """Probability from which on a photo is said to show what is owned."""
@@ -39,7 +41,6 @@ FEWEST_PRODUCTS = 8
 
 _SLACK = 0.05  # of the precision in the check, which is an estimate itself
 _REFERENCES = 2_000
-_CROWD = 10
 _HALVINGS = 4  # of the products, for the check
 _DRAWS = 12  # wardrobes that are played with; each owns a random half of the products
 
@@ -63,19 +64,10 @@ class Check:
     said: int
     owned: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready values."""
-        return {
-            "precision": self.precision,
-            "recall": self.recall,
-            "said": self.said,
-            "owned": self.owned,
-        }
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ownership:
-    """Compares photos. Make one with `ownership_of`.
+    """Compares photos. Made by `ownership_of` or `learn_ownership`.
 
     Parameters
     ----------
@@ -100,50 +92,35 @@ class Ownership:
 
     def prepared(self, embeddings: Rows) -> Rows:
         """Return raw embeddings ``(n, d)`` as they are compared: of length 1, the mean off, of length 1."""
-        return _unit(_unit(embeddings) - self.mean)
+        return unit(unit(embeddings) - self.mean)
 
     def verdict(self, probability: float) -> Verdict:
-        """Put a probability into words; a threshold that did not hold in its check is not gone by."""
+        """Put a probability into words; a threshold that failed its check is not used."""
         borne_out = self.check is not None and (self.check.precision or 0.0) >= SURE - _SLACK
         if probability >= SURE and borne_out:
             return "owned"
         return "similar" if probability >= SIMILAR else "new"
 
 
-def ownership_of(catalog: Catalog, *, seed: int = 0) -> Ownership:
-    """Learn from a shop's catalogue what a similarity is worth.
-
-    Raises
-    ------
-    CatalogError
-        If fewer than 8 of its products have several photos.
-    """
-    ids: list[str] = []
-    products: list[Hashable] = []
-    for item in catalog.items():
-        if item.product_id is not None:
-            ids.append(item.id)
-            products.append(item.product_id)
-        if len(ids) == _REFERENCES:
-            break
-    return learn_ownership(catalog.embeddings(ids)[1], products, seed=seed)
+def ownership_of(catalog: Catalog) -> Ownership | None:
+    """Learn from a shop's catalogue what a similarity is worth; None as for `learn_ownership`."""
+    products = {item.id: item.product_id for item in catalog.items() if item.product_id is not None}
+    ids = list(islice(products, _REFERENCES))
+    return learn_ownership(catalog.embeddings(ids)[1], [products[one] for one in ids])
 
 
-def learn_ownership(embeddings: Rows, products: Sequence[Hashable], *, seed: int = 0) -> Ownership:
+def learn_ownership(embeddings: Rows, products: Sequence[Hashable], *, seed: int = 0) -> Ownership | None:
     """Learn from raw embeddings ``(n, d)`` of photos and the product of each.
 
-    Raises
-    ------
-    CatalogError
-        If fewer than 8 products have several photos.
+    Returns
+    -------
+    Ownership or None
+        None where fewer than 8 products have several photos.
     """
     _, codes = np.unique([str(p) for p in products], return_inverse=True)
     several = np.flatnonzero(np.bincount(codes) > 1) if len(codes) else np.empty(0, np.intp)
     if len(several) < FEWEST_PRODUCTS:
-        raise CatalogError(
-            f"{len(several)} products have several photos; {FEWEST_PRODUCTS} are needed to learn what a "
-            "similarity is worth"
-        )
+        return None
     said = right = owned = 0
     for number in range(seed, seed + _HALVINGS):
         halves = np.array_split(np.random.default_rng(number).permutation(several), 2)
@@ -166,11 +143,11 @@ def _fitted(
     rng: np.random.Generator,
     check: Check | None,
 ) -> Ownership:
-    known = _unit(embeddings[np.isin(codes, products)])
-    mean = known.mean(axis=0)
-    unfitted = Ownership(mean, _unit(known - mean), Calibration(0.0, 0.0), check)
+    rows = unit(embeddings[np.isin(codes, products)])
+    mean = rows.mean(axis=0)
+    unfitted = Ownership(mean, unit(rows - mean), Calibration(0.0, 0.0), check)
     scores, same, _ = _played(unfitted, embeddings, codes, products, rng)
-    return Ownership(mean, unfitted.references, calibrate(scores, same), check)
+    return replace(unfitted, calibration=calibrate(scores, same))
 
 
 def _played(
@@ -198,18 +175,5 @@ def _played(
 
 
 def _scores(photos: Rows, owned: Rows, references: Rows) -> Doubles:
-    scores = 2 * photos @ owned.T - _crowding(photos, references)[:, None] - _crowding(owned, references)
+    scores = 2 * photos @ owned.T - hubness(photos, references)[:, None] - hubness(owned, references)
     return np.asarray(scores, np.float64)
-
-
-def _crowding(rows: Rows, references: Rows) -> Rows:
-    """Return how near rows are to their nearest references, those that are the same photo left out."""
-    near = rows @ references.T
-    near[near > 1 - 1e-3] = -1.0
-    kept = min(_CROWD, near.shape[1])
-    return np.asarray(np.sort(near, axis=1)[:, -kept:].mean(axis=1), np.float32)
-
-
-def _unit(rows: Rows) -> Rows:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0), np.float32)

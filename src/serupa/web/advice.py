@@ -17,11 +17,13 @@ from pydantic import BaseModel, Field
 from serupa.catalog.results import Recommendation
 from serupa.filters import as_filter
 from serupa.garments.colors import NAMES, Color
+from serupa.garments.slots import Slot, slot_of
 from serupa.recommend.tastes import Taste
-from serupa.styling.outfits import Candidate, Outfit, Stylist
-from serupa.styling.slots import Slot, slot_of
+from serupa.styling.outfits import Outfit, outfits_around
+from serupa.styling.pieces import Piece
+from serupa.vectors import unit
 from serupa.web.forms import form_body, read_form
-from serupa.web.problems import ProblemError
+from serupa.web.problems import ProblemError, refused
 from serupa.web.routes import FORM_PROBLEMS, problems
 from serupa.web.schemas import (
     Conditions,
@@ -172,7 +174,7 @@ class PartOut(BaseModel):
 
     id: str
     name: str
-    slot: Slot
+    slot: Slot | None
     color: str | None
     owned: bool
     image: str | None = Field(description="Address of its photo; null where it is owned: you have it.")
@@ -210,6 +212,25 @@ class PieceIn(StrictModel):
     pattern: Annotated[str, Field(max_length=100)] | None = None
     colors: Annotated[list[ColorOut], Field(max_length=13)] = Field(default_factory=list)
     signature: Annotated[str, Field(max_length=40_000)]
+
+    def read(self, dimension: int) -> Piece:
+        """Return the piece.
+
+        Raises
+        ------
+        ProblemError
+            If its signature is of another encoder.
+        """
+        try:
+            data = base64.b64decode(self.signature, validate=True)
+            embedding = np.frombuffer(data, "<f2").astype(np.float32)
+        except (binascii.Error, ValueError):
+            embedding = np.empty(0, np.float32)
+        if embedding.shape != (dimension,) or not np.isfinite(embedding).all():
+            problem = f"the signature of {self.id} is not of this catalogue; add its photo again"
+            raise refused("wardrobe", problem)
+        colors = tuple(Color(**color.model_dump()) for color in self.colors)
+        return Piece(self.id, self.name, "", self.category, self.pattern, colors, embedding, owned=True)
 
 
 class _Wardrobe(BaseModel):
@@ -274,7 +295,7 @@ async def garment(request: Request) -> GarmentOut:
                 pattern=seen.pattern.value,
                 slot=slot_of(category),
                 colors=[ColorOut(**color.to_dict()) for color in seen.colors],
-                signature=_signed(encoded.embedding),
+                signature=_signature(encoded.embedding),
             )
 
         return await service.reading(look)
@@ -304,7 +325,15 @@ async def own(request: Request) -> OwnOut:
 
         def compare() -> OwnOut:
             asked = photo if photo is not None else service.catalog.embeddings([str(form.item_id)])[1][0]
-            return _owned(service, asked, pieces)
+            advisor = service.advisor()
+            answer = advisor.own(asked, pieces)
+            check = advisor.ownership.check if advisor.ownership else None
+            matches = [
+                OwnedOut(id=one.piece.id, similarity=one.similarity, probability=one.probability)
+                for one in answer.matches
+            ]
+            precision = check.precision if check else None
+            return OwnOut(verdict=answer.verdict, matches=matches, precision=precision)
 
         return await service.reading(compare)
 
@@ -327,17 +356,16 @@ async def outfits(request: Request) -> OutfitsOut:
     pieces = _pieces(form.wardrobe, service.catalog.card.dimension)
 
     def work() -> OutfitsOut:
-        owned = [one for one in map(_candidate, *zip(*pieces, strict=True)) if one] if pieces else []
-        front = service.shopfront()
-        around = next((one for one in owned if one.id == form.piece), None)
-        around = around or front.candidate(service.catalog.get(form.piece))
-        if around is None:
-            raise ProblemError(422, f"{form.piece}: its category has no place in an outfit")
-        others = [one for one in owned if one.id != around.id]
-        if form.shop:
-            others += front.candidates(as_filter(form.where))
-        found = Stylist(service.advisor().compatibility).propose(around, others, form.k)
-        return OutfitsOut(outfits=[_outfit(service, one) for one in found])
+        _, proposed = outfits_around(
+            form.piece,
+            pieces,
+            service.shopfront(),
+            buy=form.shop,
+            where=form.where,
+            compatibility=service.advisor().compatibility,
+            k=form.k,
+        )
+        return OutfitsOut(outfits=[_outfit(one) for one in proposed])
 
     return await service.answered(request, service.reading(work))
 
@@ -355,7 +383,7 @@ def _recommended(
         RecommendedOut(
             id=hit.item.id,
             product_id=hit.item.product_id,
-            image=image_url(hit.item),
+            image=image_url(hit.item.id),
             attributes=dict(hit.item.attributes),
             rank=hit.rank,
             distance=hit.distance,
@@ -376,34 +404,16 @@ def _recommended(
     )
 
 
-def _owned(service: Service, asked: NDArray[np.float32], pieces: list[tuple[PieceIn, Any]]) -> OwnOut:
-    advisor = service.advisor()
-    check = advisor.ownership.check if advisor.ownership else None
-    precision = check.precision if check else None
-    if not pieces:
-        return OwnOut(verdict="new", matches=[], precision=precision)
-    judged = advisor.compare(asked, np.stack([embedding for _, embedding in pieces]))
-    order = sorted(range(len(pieces)), key=lambda n: (-judged.scores[n], pieces[n][0].id))[:5]
-    matches = [
-        OwnedOut(
-            id=pieces[n][0].id, similarity=float(judged.similarities[n]), probability=judged.probability(n)
-        )
-        for n in order
-    ]
-    verdict: Any = advisor.verdict(matches[0].probability)
-    return OwnOut(verdict=verdict, matches=matches, precision=precision)
-
-
-def _outfit(service: Service, outfit: Outfit) -> OutfitOut:
+def _outfit(outfit: Outfit) -> OutfitOut:
     by_id = {piece.id: piece for piece in outfit.pieces}
     parts = [
         PartOut(
             id=piece.id,
             name=piece.name,
             slot=piece.slot,
-            color=piece.colors[0].name if piece.colors else None,
+            color=piece.color,
             owned=piece.owned,
-            image=None if piece.owned else image_url(service.catalog.get(piece.id)),
+            image=None if piece.owned else image_url(piece.id),
         )
         for piece in outfit.pieces
     ]
@@ -412,24 +422,14 @@ def _outfit(service: Service, outfit: Outfit) -> OutfitOut:
             code=reason.code,
             text=reason.text,
             pieces=list(reason.pieces),
-            colors=[by_id[one].colors[0].name for one in reason.pieces if by_id[one].colors],
+            colors=[color for one in reason.pieces if (color := by_id[one].color)],
         )
         for reason in outfit.reasons
     ]
     return OutfitOut(score=outfit.score, parts=parts, reasons=reasons)
 
 
-def _candidate(piece: PieceIn, embedding: NDArray[np.float32]) -> Candidate | None:
-    slot = slot_of(piece.category)
-    if slot is None:
-        return None
-    colors = tuple(Color(**color.model_dump()) for color in piece.colors)
-    return Candidate(
-        piece.id, piece.name, "", piece.category, slot, colors, piece.pattern, embedding, owned=True
-    )
-
-
-def _pieces(text: str, dimension: int) -> list[tuple[PieceIn, NDArray[np.float32]]]:
+def _pieces(text: str, dimension: int) -> list[Piece]:
     """Read a wardrobe.
 
     Raises
@@ -438,38 +438,20 @@ def _pieces(text: str, dimension: int) -> list[tuple[PieceIn, NDArray[np.float32
         If it is none, or its signatures are another encoder's.
     """
     try:
-        pieces = _Wardrobe(pieces=_json("wardrobe", text, list)).pieces
+        return [piece.read(dimension) for piece in _Wardrobe(pieces=_json("wardrobe", text, list)).pieces]
     except ValueError:
-        raise _refused("wardrobe", "must be a list of pieces, as /garment describes them") from None
-    return [(piece, _embedding(piece, dimension)) for piece in pieces]
+        raise refused("wardrobe", "must be a list of pieces, as /garment describes them") from None
 
 
 def _json(field: str, text: str, kind: type) -> Any:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise _refused(field, "must be JSON") from None
+        raise refused(field, "must be JSON") from None
     if not isinstance(found, kind):
-        raise _refused(field, f"must be a JSON {'object' if kind is dict else 'list'}")
+        raise refused(field, f"must be a JSON {'object' if kind is dict else 'list'}")
     return found
 
 
-def _refused(field: str, message: str) -> ProblemError:
-    return ProblemError(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
-
-
-def _signed(embedding: NDArray[np.float32]) -> str:
-    unit = embedding / (float(np.linalg.norm(embedding)) or 1.0)
-    return base64.b64encode(unit.astype("<f2").tobytes()).decode("ascii")
-
-
-def _embedding(piece: PieceIn, dimension: int) -> NDArray[np.float32]:
-    try:
-        values = np.frombuffer(base64.b64decode(piece.signature, validate=True), "<f2").astype(np.float32)
-    except (binascii.Error, ValueError):
-        values = np.empty(0, np.float32)
-    if values.shape != (dimension,) or not np.isfinite(values).all():
-        raise _refused(
-            "wardrobe", f"the signature of {piece.id} is not of this catalogue; add its photo again"
-        )
-    return values
+def _signature(embedding: NDArray[np.float32]) -> str:
+    return base64.b64encode(unit(embedding).astype("<f2").tobytes()).decode("ascii")

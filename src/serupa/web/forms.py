@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from serupa.web.problems import ProblemError
+from serupa.web.problems import ProblemError, refused
 
 _Form = TypeVar("_Form", bound=BaseModel)
 
@@ -47,9 +47,7 @@ async def read_form(request: Request, model: type[_Form]) -> _Form:
         if name in _REPEATED:
             values.setdefault(name, []).append(content)
         elif name in values:
-            raise ProblemError(
-                422, f"{name}: given more than once", errors=[{"field": name, "message": "repeated"}]
-            )
+            raise refused(name, "given more than once")
         else:
             values[name] = content
     await form.close()

@@ -93,6 +93,11 @@ class ProblemError(Exception):
         return JSONResponse(self.body(), self.status, self.headers, MEDIA_TYPE)
 
 
+def refused(field: str, message: str) -> ProblemError:
+    """Return the problem that a field of a request is not what it should be."""
+    return ProblemError(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
+
+
 def public_text(message: str, hidden: Iterable[str] = ()) -> str:
     """Return a message without paths of this machine.
 

@@ -15,7 +15,7 @@ from serupa.explain import explain
 from serupa.filters import Condition, as_filter
 from serupa.images import MAX_PIXELS, Crop
 from serupa.web.forms import form_body, read_form
-from serupa.web.problems import MEDIA_TYPE, ProblemError
+from serupa.web.problems import MEDIA_TYPE, ProblemError, refused
 from serupa.web.schemas import (
     By,
     Conditions,
@@ -279,9 +279,7 @@ async def add_item(request: Request, response: Response) -> ItemOut:
     try:
         attributes = read_attributes(form.attributes)
     except ValueError as error:
-        raise ProblemError(
-            422, f"attributes: {error}", errors=[{"field": "attributes", "message": str(error)}]
-        ) from None
+        raise refused("attributes", str(error)) from None
 
     def work(uploads: Uploads) -> tuple[Item, bool]:
         return uploads.add(form.id, form.photo, form.product_id, attributes)

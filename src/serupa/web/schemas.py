@@ -120,7 +120,7 @@ class ItemOut(BaseModel):
     def of(cls, item: Item) -> ItemOut:
         """Return what is told of an item: its photo as an address, never as a path."""
         return cls(
-            id=item.id, product_id=item.product_id, image=image_url(item), attributes=dict(item.attributes)
+            id=item.id, product_id=item.product_id, image=image_url(item.id), attributes=dict(item.attributes)
         )
 
 
@@ -173,7 +173,7 @@ class SearchOut(BaseModel):
             HitOut(
                 id=hit.item.id,
                 product_id=hit.item.product_id,
-                image=image_url(hit.item),
+                image=image_url(hit.item.id),
                 attributes=dict(hit.item.attributes),
                 rank=hit.rank,
                 distance=hit.distance,
@@ -325,9 +325,9 @@ class ProblemOut(BaseModel):
     errors: list[FieldError] | None = None
 
 
-def image_url(item: Item) -> str:
+def image_url(item_id: str) -> str:
     """Return the address of an item's photo."""
-    return f"/api/v1/items/{quote(item.id, safe='')}/image"
+    return f"/api/v1/items/{quote(item_id, safe='')}/image"
 
 
 def read_attributes(text: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -31,6 +32,7 @@ _ENDINGS = {slot: re.compile(rf"(?:{words})s?(?![a-z])") for slot, words in _WOR
 _WHOLE = {slot: re.compile(rf"(?<![a-z])(?:{words})s?(?![a-z])") for slot, words in _WORDS.items()}
 
 
+@lru_cache(1_024)
 def slot_of(category: str | None) -> Slot | None:
     """Return the slot of a category; None where its name says nothing.
 
@@ -50,8 +52,10 @@ def slot_of(category: str | None) -> Slot | None:
     return None
 
 
-def wearable_together(one: Slot, other: Slot) -> bool:
-    """Tell whether two garments have different places on one body."""
+def wearable_together(one: Slot | None, other: Slot | None) -> bool:
+    """Tell whether two garments have different places on one body; no place is none."""
+    if one is None or other is None:
+        return False
     if one == other:
         return one == "accessory"
     return {one, other} not in ({"one-piece", "top"}, {"one-piece", "bottom"})

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError, SerupaError
+from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.intervals import wilson_interval
 from serupa.garments.colors import basic_name, colors_of
-from serupa.garments.garments import gather, judged_by_the_others, leads
+from serupa.garments.garments import classifier_of, leads
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -75,21 +75,21 @@ def measure_guesses(catalog: Catalog, label: str) -> Guesses:
 
     Raises
     ------
-    CatalogError
+    UsageError
         If there is nothing to guess.
     """
     counted = catalog.facets(label) if label in catalog.fields else None
     if not isinstance(counted, list):
-        raise CatalogError(f"{catalog.path}: {label} is no label with values to guess")
+        raise UsageError(catalog.path, f"{label} is no label with values to guess")
     named = sum(count for value, count in counted if basic_name(str(value)) is not None)
     if named > sum(count for _, count in counted) / 2:
         return _by_colors(catalog, label)
-    voters = gather(catalog, label)
-    judged = judged_by_the_others(
-        voters.rows, voters.codes, voters.crowding, voters.products, len(voters.classes)
-    )
-    right = judged.argmax(axis=1) == voters.codes
-    return Guesses(label, "neighbours", len(right), 0, accuracies(right, leads(judged)))
+    classifier = classifier_of(catalog, label)
+    if classifier is None:
+        raise UsageError(catalog.path, f"every {label} is the same: there is nothing to guess")
+    scores = classifier.leave_one_out()
+    right = scores.argmax(axis=1) == classifier.codes
+    return Guesses(label, "neighbours", len(right), 0, accuracies(right, leads(scores)))
 
 
 def _by_colors(catalog: Catalog, label: str) -> Guesses:
@@ -106,7 +106,7 @@ def _by_colors(catalog: Catalog, label: str) -> Guesses:
         right.append(basic_name(colors[0].name) == expected)
         shares.append(colors[0].share)
     if not right:
-        raise CatalogError(f"{catalog.path}: none of its photos can be read")
+        raise InvalidInputError(catalog.path, "none of its photos can be read")
     return Guesses(label, "colours", len(right), skipped, accuracies(np.array(right), np.array(shares)))
 
 

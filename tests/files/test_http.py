@@ -1,0 +1,192 @@
+"""Downloads from a server of the test's own that fails, stalls and limits."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from serupa import SerupaError
+from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
+from serupa.files import http
+
+LIMIT = 1 << 20
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by what a path says: ``/503``, ``/after-503-2``, ``/stall``, ``/drip``, ``/reset``."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answers)
+        self.seen: list[str] = []
+        self.lock = threading.Lock()
+        self.at_once = self.most_at_once = 0
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def times(self, path: str) -> int:
+        with self.lock:
+            return self.seen.count(path)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        with self.server.lock:
+            self.server.seen.append(self.path)
+            self.server.at_once += 1
+            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
+        try:
+            self.answer()
+        finally:
+            with self.server.lock:
+                self.server.at_once -= 1
+
+    def answer(self) -> None:
+        name = self.path.lstrip("/").partition("?")[0]
+        if name == "stall":
+            time.sleep(5)
+        elif name == "drip":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            for _ in range(50):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+        elif name == "slow":
+            time.sleep(0.2)
+            self.whole(200)
+        elif name == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            self.close_connection = True
+        elif name == "redirect":
+            self.whole(302, {"Location": "/ok"})
+        elif name == "round":
+            self.whole(302, {"Location": "/round"})
+        elif name == "etag" and self.headers.get("If-None-Match") == '"v1"':
+            self.whole(304)
+        elif name == "etag":
+            self.whole(200, {"ETag": '"v1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"})
+        elif name.startswith("after-"):
+            _, status, count = name.split("-")
+            first = self.server.times(self.path) <= int(count)
+            self.whole(int(status) if first else 200, {"Retry-After": "0"} if first else {})
+        else:
+            self.whole(int(name) if name.isdigit() else 200)
+
+    def whole(self, status: int, headers: dict[str, str] | None = None) -> None:
+        body = b"" if status == 304 else b"content"
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(http, "_BACKOFF_S", 0.01)
+    with Server() as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+def test_a_download(server: Server) -> None:
+    assert http.fetch(f"{server.base}/ok", LIMIT).data == b"content"
+    assert http.fetch(f"{server.base}/redirect", LIMIT).data == b"content"
+    with pytest.raises(InvalidInputError):
+        http.fetch(f"{server.base}/ok", 3)
+
+
+def test_what_did_not_change_is_not_sent(server: Server) -> None:
+    first = http.fetch(f"{server.base}/etag", LIMIT)
+    assert first.validators == {"etag": '"v1"', "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+    assert http.fetch(f"{server.base}/etag", LIMIT, known=first.validators).data is None
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "said"),
+    [
+        ("404", NotFoundError, "404"),
+        ("410", NotFoundError, "410"),
+        ("401", UnavailableError, "401"),
+        ("403", UnavailableError, "403"),
+        ("418", UnavailableError, "418"),
+        ("round", UnavailableError, "redirects"),
+    ],
+)
+def test_what_is_not_tried_again(path: str, error: type[SerupaError], said: str, server: Server) -> None:
+    with pytest.raises(error) as caught:
+        http.fetch(f"{server.base}/{path}", LIMIT)
+    assert said in str(caught.value)
+    assert path == "round" or server.times(f"/{path}") == 1
+
+
+@pytest.mark.parametrize("path", ["429", "500", "503", "reset"])
+def test_what_is_tried_again_some_times(path: str, server: Server) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        http.fetch(f"{server.base}/{path}", LIMIT)
+    assert str(caught.value).rstrip().endswith(")") and "()" not in str(caught.value)
+    assert server.times(f"/{path}") == 4
+
+
+@pytest.mark.parametrize("path", ["after-429-2", "after-503-3"])
+def test_what_is_over_in_a_moment(path: str, server: Server) -> None:
+    assert http.fetch(f"{server.base}/{path}", LIMIT).data == b"content"
+
+
+@pytest.mark.parametrize("path", ["stall", "drip"])
+def test_a_server_that_does_not_answer_in_time(path: str, server: Server) -> None:
+    with pytest.raises(UnavailableError) as caught:
+        http.fetch(f"{server.base}/{path}", LIMIT, timeout_s=0.3)
+    assert "within 0.3 s" in str(caught.value)
+    assert server.times(f"/{path}") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/a.jpg", "http://no-such-host.invalid/a.jpg", "http://[::1", "http://"]
+)
+def test_addresses_where_nobody_answers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_BACKOFF_S", 0.01)
+    with pytest.raises(SerupaError) as caught:
+        http.fetch(url, LIMIT, timeout_s=5)
+    assert "()" not in str(caught.value)
+
+
+def test_many_at_once(server: Server) -> None:
+    futures = [http.submit(f"{server.base}/slow?{n}", LIMIT) for n in range(40)]
+    assert {future.result().data for future in futures} == {b"content"}
+    assert 4 < server.most_at_once <= http.AT_ONCE
+
+
+def test_all_end_at_once(server: Server) -> None:
+    future = http.submit(f"{server.base}/stall", LIMIT)
+    while not server.seen:
+        time.sleep(0.01)
+    http.stop()
+    with pytest.raises(CancelledError):
+        future.result(timeout=3)
+    assert http.fetch(f"{server.base}/ok", LIMIT).data == b"content"
+
+
+def test_a_proxy_that_cannot_be_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    http.stop()
+    monkeypatch.setenv("ALL_PROXY", "nothing://127.0.0.1:9")
+    with pytest.raises(UnavailableError):
+        http.fetch(f"{server.base}/ok", LIMIT)
+    http.stop()
