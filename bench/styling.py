@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from serupa import Catalog, Example
+from serupa.catalog.query import SearchRequest
 from serupa.evaluation.guessing import accuracies, measure_guesses
 from serupa.evaluation.intervals import wilson_interval
 from serupa.garments.colors import basic_name, colors_of
@@ -44,7 +45,7 @@ def recommending(shop: Catalog) -> None:
     searched = recommended = same = 0
     for item, embedding in zip(asked, embeddings, strict=True):
         others = {"id": {"not": [item.id]}}
-        one = shop.search_embedding(embedding, 9, by="product", where=others)
+        one = shop.ask(SearchRequest(embedding=embedding, k=9, by="product", where=others))
         two = shop.recommend([Example(embedding=embedding)], k=9, where=others)
         searched += one[0].item.product_id == item.product_id
         recommended += two[0].item.product_id == item.product_id

@@ -32,6 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa import Catalog
+from serupa.catalog.query import SearchRequest
+from serupa.catalog.schema import payload_of
 from serupa.evaluation import EmbeddedItems, compare, evaluate
 from serupa.evaluation.comparison import Difference, paired_differences
 from serupa.learning.tuning import Tuning, codes_of, learn, tune
@@ -153,14 +155,15 @@ def fill(path: Path, count: int) -> None:
             own = np.repeat(centers, 4, axis=0)[: len(chunk)]
             noise = np.abs(products.standard_normal(own.shape, np.float32)) * np.float32(0.02)
             for start in range(0, len(own), 1_000):
-                points = []
-                for vector in own[start : start + 1_000] + noise[start : start + 1_000]:
+                vectors = own[start : start + 1_000] + noise[start : start + 1_000]
+                payloads = []
+                for vector in vectors:
                     item = Item(f"{row:07}", f"none/{row}.jpg", f"P{row // 4}")
-                    points.append(catalog.layout.point(item, str(row), vector))
+                    payloads.append(payload_of(item, str(row), float(np.linalg.norm(vector))))
                     row += 1
-                catalog._store.upsert(points)
-        catalog._store.index_field("product_id", "text")
-        catalog._store.optimize()
+                catalog.store.upsert(catalog.schema.points(payloads, vectors))
+        catalog.store.index_field("product_id", "text")
+        catalog.store.optimize()
 
 
 def resident_mb() -> float:
@@ -196,11 +199,11 @@ def part(name: str, path: Path, count: int) -> dict[str, Any]:
         empty = resident_mb()
         with Catalog.open(path) as catalog:
             asked = catalog.embeddings([f"{row:07}" for row in range(0, count, max(1, count // 300))])[1]
-            catalog.search_embedding(asked[0])
+            catalog.ask(SearchRequest(embedding=asked[0]))
             taken = []
             for vector in asked:
                 began = time.perf_counter()
-                catalog.search_embedding(vector)
+                catalog.ask(SearchRequest(embedding=vector))
                 taken.append(1e3 * (time.perf_counter() - began))
             known = catalog.info()
             said = {"p50_ms": float(np.median(taken)), "p99_ms": float(np.quantile(taken, 0.99))}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa import Catalog, Item
+from serupa.catalog.schema import payload_of
 
 
 def product_photos(
@@ -42,14 +43,13 @@ def filled(
     catalog = Catalog.create(path, metrics=metrics)
     wide = np.zeros((len(embeddings), catalog.card.dimension), np.float32)
     wide[:, : embeddings.shape[1]] = embeddings
-    points = []
+    payloads = []
     for row, product in enumerate(products):
         attributes = {"category": categories[row]} if categories else {}
         item = Item(f"{row:04}", f"none/{row:04}.jpg", product, attributes)  # type: ignore[arg-type]
         catalog._note_fields(item)
-        points.append(catalog.layout.point(item, f"content {row}", wide[row]))
-    catalog._store.upsert(points)
-    for name, kind in ({"product_id": "text"} | catalog.fields).items():
-        catalog._store.index_field(name, kind)  # type: ignore[arg-type]
-    catalog._store.optimize()
+        payloads.append(payload_of(item, f"content {row}", float(np.linalg.norm(wide[row]))))
+    catalog.store.upsert(catalog.schema.points(payloads, wide))
+    catalog.index_fields()
+    catalog.store.optimize()
     return catalog

@@ -19,7 +19,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from serupa.catalog import Catalog
-from serupa.catalog.ingest import AddReport, Progress
+from serupa.catalog.ingest import AddReport
 from serupa.errors import CatalogError, MissingExtraError
 from serupa.filters import Filter
-from serupa.items import Failure, Item
+from serupa.items import Failure, FieldKind, Item
 from serupa.learning.whitening import Whitening
 from serupa.sources import Source, read_source
-from serupa.storage.base import FieldKind, Point, Store, grouped
+from serupa.storage.base import Point, Store, grouped
 from serupa.storage.opening import Place, Settings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add_with_ray(
     address: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[AddReport], None] | None = None,
 ) -> AddReport:
     """Add items as `Catalog.add` does, encoded by the workers of a Ray cluster.
 
@@ -138,7 +138,7 @@ class Worker:
             return {"report": [_written(self._catalog.add(items))]}
         self._outbox.clear([json.loads(one) for one in batch["stored"] if one])
         report = self._catalog.add(items)
-        return {"report": [_written(report)]} | self._outbox.rows(self._catalog.vector_names)
+        return {"report": [_written(report)]} | self._outbox.rows(tuple(self._catalog.schema.dimensions))
 
 
 class _Outbox:
@@ -167,7 +167,12 @@ class _Outbox:
         return {i: self._stored[i] for i in ids if i in self._stored}
 
     def scroll(
-        self, where: Filter = (), *, vectors: Sequence[str] = (), batch: int = 256
+        self,
+        where: Filter = (),
+        *,
+        vectors: Sequence[str] = (),
+        batch: int = 256,
+        after: str | None = None,
     ) -> Iterator[list[Point]]:
         return iter(())
 
@@ -284,7 +289,7 @@ def _told(catalog: Catalog) -> dict[str, Any]:
     """Return what a worker needs to know of a catalogue."""
     if catalog.folder is None:
         return {"address": cast("ServerAddress", catalog.path).full}
-    whitening = catalog.whitening
+    whitening = catalog.schema.map.whitening
     return {
         "settings": catalog.settings,
         "whitening": None if whitening is None else whitening.to_bytes(),
@@ -326,7 +331,7 @@ def _take(catalog: Catalog, row: Mapping[str, Any], report: AddReport) -> None:
 
 def _write(catalog: Catalog, row: Mapping[str, Any]) -> None:
     payloads = json.loads(row["points"])
-    names = catalog.vector_names
+    names = tuple(catalog.schema.dimensions)
     vectors = {
         name: np.frombuffer(row[f"vector:{name}"], np.float32).reshape(len(payloads), -1)
         for name in (names if payloads else ())

@@ -34,13 +34,12 @@ from serupa.errors import CatalogError
 from serupa.images import open_photo
 from serupa.images.color import linear_rgb, srgb
 from serupa.items import Item
-from serupa.vectors import METRICS, Metric, similarity_of
+from serupa.vectors import Metric, as_metric, similarity_of
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
-    from serupa.learning.whitening import Whitening
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in fractions of an upright photo."""
@@ -138,14 +137,14 @@ def explain(
     CatalogError
         If the metric is none of the three, or the item's photo is another than when it was indexed.
     """
-    chosen = _metric(metric or catalog.metrics[0])
+    chosen = as_metric(metric or catalog.metrics[0])
     held = catalog.get(item) if isinstance(item, str) else item
     encoder = catalog.encoder
     pixels = np.stack([encoder.preprocess(photo, crop), encoder.preprocess(held.image)])
     query_map, item_map = encoder.feature_maps(pixels)
     query_cells, item_cells = _cells(query_map), _cells(item_map)
     _refuse_changed(catalog, held, item_cells.mean(axis=0))
-    query_cells, item_cells = (_compared(cells, catalog.whitening) for cells in (query_cells, item_cells))
+    query_cells, item_cells = map(catalog.schema.map.apply_to_cells, (query_cells, item_cells))
     query, other = query_cells.mean(axis=0), item_cells.mean(axis=0)
     value = measure(query, other, chosen)
     distance = max(0.0, 1.0 - value) if chosen == "cosine" else value
@@ -207,24 +206,6 @@ def _divided(values: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
 def _cells(feature_map: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return a map (d, h, w) as cells (h * w, d)."""
     return feature_map.reshape(len(feature_map), -1).T.astype(np.float64)
-
-
-def _compared(cells: NDArray[np.float64], whitening: Whitening | None) -> NDArray[np.float64]:
-    """Map cells ``(n, d)`` so that their mean is the vector that the catalogue compares."""
-    if whitening is None:
-        return cells
-    norm = float(np.linalg.norm(cells.mean(axis=0)))
-    if not norm:
-        return np.zeros((len(cells), whitening.dimension))
-    mapped = (cells / norm - whitening.mean) @ whitening.projection.T.astype(np.float64)
-    return _divided(mapped, float(np.linalg.norm(mapped.mean(axis=0))))
-
-
-def _metric(name: str) -> Metric:
-    for known in METRICS:
-        if known == name:
-            return known
-    raise CatalogError(f"unknown metric {name!r}; choose from {', '.join(METRICS)}")
 
 
 def _refuse_changed(catalog: Catalog, item: Item, now: NDArray[np.float64]) -> None:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Attribute = str | int | float | bool | list[str]
 """A value that a filter can compare: text, a number, a truth value, or a list of texts."""
+
+FieldKind = Literal["text", "number", "words"]
+"""How a field is indexed: text and numbers can be filtered and counted; words is prose, only shown."""
+
+OWN_FIELDS: dict[str, FieldKind] = {"id": "words", "product_id": "text", "content": "text"}
+"""The fields that every item has besides its attributes; ``content`` is the hash of its photo."""
+
+
+def is_attribute_name(name: str) -> bool:
+    """Return whether an attribute may be named so: the engine's paths end at quotes and backslashes."""
+    return bool(name) and name not in OWN_FIELDS and not set(name) & {'"', "\\"}
 
 
 @dataclass(frozen=True, slots=True)

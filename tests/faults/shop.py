@@ -9,6 +9,7 @@ import onnx
 from PIL import Image
 
 from serupa import Catalog, Item, load_encoder
+from serupa.catalog.query import SearchRequest
 from serupa.learning.whitening import Whitening
 from tests.encoders.conftest import CARD, DIMENSION, SIDE, tiny_model
 
@@ -80,7 +81,7 @@ def held(root: Path, catalog: Catalog) -> dict[str, tuple[int, int]]:
         states[one.id] = state
     assert sorted(ids) == sorted(states), "embeddings and items are not of the same ids"
     assert len(catalog) == len(states), f"count says {len(catalog)}, there are {len(states)}"
-    searched = catalog.as_searched(embeddings) if ids else embeddings
+    searched = catalog.schema.map.apply(embeddings) if ids else embeddings
     for metric in catalog.metrics:
         stored = catalog._store.get(ids, vectors=[metric])
         for row, one_id in enumerate(ids):
@@ -91,6 +92,6 @@ def held(root: Path, catalog: Catalog) -> dict[str, tuple[int, int]]:
         if "color" in catalog.fields:
             assert {one.id for one in catalog.items({"color": color})} == wanted, f"filter color={color}"
     if ids:
-        found = catalog.search_embedding(by_id[ids[0]], len(ids), exact=True)
+        found = catalog.ask(SearchRequest(embedding=by_id[ids[0]], k=len(ids), exact=True))
         assert sorted(hit.item.id for hit in found) == sorted(ids), "a search does not find every item"
     return states

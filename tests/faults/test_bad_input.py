@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serupa import Catalog, CatalogError, InvalidInputError, Item, SerupaError
+from serupa import Catalog, InvalidInputError, Item, SerupaError
+from serupa.catalog.query import SearchRequest
+from serupa.catalog.schema import payload_of
 from serupa.images import MAX_PIXELS, open_photo, photo_pixels, thumbnail
 from serupa.items import Failure
 from serupa.sources import read_source
@@ -208,8 +210,8 @@ def test_vectors_that_are_no_numbers(root: Path, bad: float) -> None:
         vector = catalog.embeddings(["i000"])[1][0]
         vector[1] = bad
         for metric in catalog.metrics:
-            with pytest.raises(CatalogError, match="NaN or infinity"):
-                catalog.search_embedding(vector, metric=metric)
+            with pytest.raises(InvalidInputError):
+                catalog.ask(SearchRequest(embedding=vector, metric=metric))
         assert len(catalog) == 24
 
 
@@ -217,9 +219,10 @@ def test_zero_vectors_are_as_far_as_can_be(root: Path) -> None:
     """Under cosine a vector of zeros has no direction: it is at distance 1 from all, and never NaN."""
     with Catalog.open(shop.catalog_of(root)) as catalog:
         zeros = np.zeros(catalog.card.dimension, np.float32)
-        hits = catalog.search_embedding(zeros, 24).hits
+        hits = catalog.ask(SearchRequest(embedding=zeros, k=24)).hits
         assert {hit.distance for hit in hits} == {1.0}
-        catalog._store.upsert([catalog.layout.point(Item("zero", str(shop.photo(root, 0))), "none", zeros)])
+        payload = payload_of(Item("zero", str(shop.photo(root, 0))), "none", 0.0)
+        catalog.store.upsert(catalog.schema.points([payload], zeros[None]))
         found = {hit.item.id: hit.distance for hit in catalog.similar("i000", 30)}
         assert found["zero"] == 1.0
         np.testing.assert_array_equal(catalog.embeddings(["zero"])[1][0], zeros)

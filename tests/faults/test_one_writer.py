@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from serupa import Catalog, CatalogError, Item
+from serupa.catalog.query import SearchRequest
 from tests.faults import shop
 
 
@@ -62,7 +63,7 @@ def test_searches_never_show_half_an_item(root: Path) -> None:
 
     def look(which: int) -> None:
         while not ended.is_set() or looks[which] < 10:
-            hits = [hit.item for hit in catalog.search_embedding(embedding, 50)]
+            hits = [hit.item for hit in catalog.ask(SearchRequest(embedding=embedding, k=50))]
             wrong.extend(
                 one for one in [*hits, *catalog.items()] if one.id in known and one not in known[one.id]
             )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from serupa import Catalog, CatalogError, Item
+from serupa.catalog.query import SearchRequest
 from serupa.encoders import Encoder
 from serupa.evaluation.experiment import evaluate_catalog
 from serupa.learning.tuning import FEWEST_PRODUCTS, Tuning, learn, parse_labels, tune, undo
@@ -45,7 +46,7 @@ def never_encoding(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def answers(catalog: Catalog, count: int = 20) -> list[list[str]]:
     _, embeddings = catalog.embeddings([f"{row:04}" for row in range(count)])
-    return [[hit.item.id for hit in catalog.search_embedding(row, 10)] for row in embeddings]
+    return [[hit.item.id for hit in catalog.ask(SearchRequest(embedding=row, k=10))] for row in embeddings]
 
 
 def test_a_gain_is_found_on_products_not_learned_from() -> None:
@@ -130,7 +131,7 @@ def test_tuning_a_catalogue(tmp_path: Path, metrics: tuple[str, ...], never_enco
         np.testing.assert_allclose(embeddings, raw[1], rtol=1e-4, atol=1e-5)
         expected = found.whitening.apply(embeddings)
         for metric in shop.metrics:
-            hits = shop.search_embedding(embeddings[7], 4, metric=metric)
+            hits = shop.ask(SearchRequest(embedding=embeddings[7], k=4, metric=metric))
             gaps = {
                 "cosine": 1 - expected @ expected[7],
                 "euclidean": np.linalg.norm(expected - expected[7], axis=1),
@@ -145,7 +146,7 @@ def test_tuning_a_catalogue(tmp_path: Path, metrics: tuple[str, ...], never_enco
     }  # fmt: skip
     assert not never_encoding
     with Catalog.open(tmp_path / "shop") as shop:  # and it lasts
-        np.testing.assert_allclose(shop.as_searched(raw[1]), expected, atol=1e-4)
+        np.testing.assert_allclose(shop.schema.map.apply(raw[1]), expected, atol=1e-4)
 
 
 def test_random_products_change_nothing(tmp_path: Path) -> None:
@@ -165,9 +166,9 @@ def test_random_products_change_nothing(tmp_path: Path) -> None:
 
 def test_tuning_again_starts_from_raw_embeddings(shop: Catalog) -> None:
     once = tune(shop)
-    searched = shop.as_searched(shop.embeddings()[1])
+    searched = shop.schema.map.apply(shop.embeddings()[1])
     twice = tune(shop)
-    np.testing.assert_allclose(shop.as_searched(shop.embeddings()[1]), searched, atol=1e-4)
+    np.testing.assert_allclose(shop.schema.map.apply(shop.embeddings()[1]), searched, atol=1e-4)
     assert twice.gain.before == pytest.approx(once.gain.before, abs=1e-6)
     assert twice.gain.after == pytest.approx(once.gain.after, abs=1e-3)
     assert len([path for path in shop.path.iterdir() if path.name.startswith(("points", "tuning"))]) == 2

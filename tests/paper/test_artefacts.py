@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from serupa import Catalog, Item, MissingExtraError
+from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, UnavailableError, UsageError
 from serupa.learning.whitening import Whitening
 from serupa.paper.artefacts import write_artefacts
@@ -71,7 +72,9 @@ def check_answers(catalog: Catalog, told: dict) -> None:
     assert set(told["answers"]) == set(catalog.metrics)
     for metric, answer in told["answers"].items():
         for row, embedding in enumerate(embeddings):
-            expected = catalog.search_embedding(embedding, len(answer["rows"][row]), metric=metric)
+            expected = catalog.ask(
+                SearchRequest(embedding=embedding, k=len(answer["rows"][row]), metric=metric)
+            )
             distances = [hit.distance for hit in expected]
             scale = max(1.0, *distances)
             assert answer["distances"][row] == pytest.approx(distances, abs=1e-4 * scale)

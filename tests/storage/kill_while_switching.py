@@ -25,6 +25,7 @@ import serupa.storage.local.store
 from serupa import Catalog
 from serupa.catalog import catalog
 from serupa.catalog import reindex as switching
+from serupa.catalog.query import SearchRequest
 from serupa.learning import whitening
 from serupa.learning.whitening import Whitening
 from serupa.storage.local import generations
@@ -93,7 +94,7 @@ def ask(path: Path, moment: int) -> None:
     """Open what is left, and print what it says."""
     with Catalog.open(path) as opened:
         ids, raw = opened.embeddings()
-        hits = [hit.item.id for hit in opened.search_embedding(raw[ids.index("0003")], 5)]
+        hits = [hit.item.id for hit in opened.ask(SearchRequest(embedding=raw[ids.index("0003")], k=5))]
         tuning = opened.tuning
         left = sorted(p.name for p in path.iterdir() if p.name.startswith(("points", "tuning")))
         said = {

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from serupa import Catalog, CatalogError
+from serupa.catalog.query import SearchRequest
 from serupa.learning.whitening import Whitening, fit_whitening
 from serupa.storage.local.generations import clear_leftovers, next_number
 from serupa.storage.local.store import EdgeStore
@@ -40,7 +41,7 @@ def test_killed_while_switching(tmp_path: Path, tuned: bool) -> None:
         new = learned(shop, 4)
         whole = float(np.abs(shop.embeddings()[1]).sum())
         query = shop.embeddings(["0003"])[1][0]
-        before = [hit.item.id for hit in shop.search_embedding(query, 5)]
+        before = [hit.item.id for hit in shop.ask(SearchRequest(embedding=query, k=5))]
     sha256 = new.save(tmp_path / "new.npz")
     script = Path(__file__).with_name("kill_while_switching.py")
     done = subprocess.run(
@@ -80,7 +81,7 @@ def test_a_switch_that_fails_changes_nothing(
     with filled(tmp_path / "shop", *product_photos(10)) as shop:
         new, files = learned(shop, 4), ours(shop.path)
         query = shop.embeddings(["0003"])[1][0]
-        before = shop.search_embedding(query, 5).hits
+        before = shop.ask(SearchRequest(embedding=query, k=5)).hits
 
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
@@ -91,7 +92,7 @@ def test_a_switch_that_fails_changes_nothing(
                 shop.use_whitening(new)
         assert shop.tuning is None
         assert ours(shop.path) == files
-        assert shop.search_embedding(query, 5).hits == before
+        assert shop.ask(SearchRequest(embedding=query, k=5)).hits == before
         shop.use_whitening(new)
         assert shop.tuning is not None
 
@@ -114,7 +115,7 @@ def test_interrupted_right_after_the_switch(tmp_path: Path, monkeypatch: pytest.
     with Catalog.open(tmp_path / "shop") as shop:
         assert shop.tuning is not None
         assert shop.tuning["dimension"] == new.dimension
-        assert len(shop.search_embedding(shop.embeddings()[1][0], 5)) == 5
+        assert len(shop.ask(SearchRequest(embedding=shop.embeddings()[1][0], k=5))) == 5
         assert len(ours(shop.path)) == 2
 
 

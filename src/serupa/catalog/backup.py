@@ -93,7 +93,7 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
             raise CatalogError(
                 f"{path}: counts {counted} items, and {read} can be read; restore a backup (serupa restore)"
             )
-        opened.whitening  # noqa: B018 -- refuses a file that is not the one that was written
+        opened.schema.map.whitening  # noqa: B018 -- refuses a file that is not the one that was written
         return counted
 
 

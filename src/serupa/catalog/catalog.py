@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,45 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 import serupa
+from serupa.catalog import query
 from serupa.catalog import reindex as switching
+from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
-from serupa.catalog.schema import OWN_FIELDS, Layout, dimensions_of, item_of, kind_of, payload_of
+from serupa.catalog.schema import PointSchema, item_of, new_fields, payload_of, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
-from serupa.errors import CatalogError, FilterError, ItemNotFoundError
-from serupa.filters import Filter, Scalar, Where, as_filter
-from serupa.items import Hit, Item
+from serupa.errors import CatalogError, UsageError
+from serupa.filters import Scalar, Where
+from serupa.items import OWN_FIELDS, FieldKind, Item
+from serupa.progress import Progress, silent
 from serupa.sources import read_source
-from serupa.storage.base import FieldKind, Neighbor, Point, Store, grouped
+from serupa.storage.base import Point, Store, grouped
 from serupa.storage.manifest import FORMAT
 from serupa.storage.opening import Place, Settings, checked_metrics, place_of
-from serupa.vectors import Metric, Vector, similarity_of
+from serupa.vectors import Metric, Vector
 
 if TYPE_CHECKING:
-    from serupa.catalog.ingest import AddReport, Progress
+    from serupa.catalog.ingest import AddReport
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo, Resize
     from serupa.learning.whitening import Whitening
-    from serupa.recommend.engine import Example, Known
+    from serupa.recommend.engine import Example
     from serupa.storage.qdrant.address import ServerAddress
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a search is to return, checked."""
-
-    metric: Metric
-    k: int
-    offset: int
-    where: Filter
-    by: By
-    exact: bool
-    exclude: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.k < 1 or self.offset < 0:
-            raise CatalogError(f"k must be at least 1 and offset at least 0, not {self.k} and {self.offset}")
-        if self.by not in ("item", "product"):
-            raise CatalogError(f"by must be item or product, not {self.by!r}")
 
 
 class Catalog:
@@ -66,9 +48,8 @@ class Catalog:
         self._place = place
         self._settings = settings
         self._encoder: Encoder | None = None
-        self._whitening: Whitening | None = None
-        self._alike_by: dict[tuple[Metric, int, str], float] = {}
-        self._store: Store = self._open_store(settings)
+        self._schema = schema_of(settings, place.load_tuning)
+        self._store: Store = place.open_store(settings, self._schema.dimensions)
 
     @classmethod
     def create(
@@ -161,7 +142,7 @@ class Catalog:
         place.refuse_occupied()
         settings = other.settings | {"points": place.first_points, "engine": place.engine}
         settings.pop("server", None)
-        return cls._create(place, settings, wait_s, other.whitening)
+        return cls._create(place, settings, wait_s, other.schema.map.whitening)
 
     @classmethod
     def _create(
@@ -171,7 +152,7 @@ class Catalog:
         try:
             if whitening is not None:
                 settings["tuning"] = dict(settings["tuning"]) | place.save_tuning(1, whitening)
-            settings = place.create(settings, dimensions_of(settings))
+            settings = place.create(settings, schema_of(settings, place.load_tuning).dimensions)
             return cls(place, settings)
         except BaseException:
             place.release()
@@ -260,9 +241,9 @@ class Catalog:
         return dict(self._settings) | {"fields": self.fields}
 
     @property
-    def vector_names(self) -> tuple[str, ...]:
-        """The named vectors of each point: the metrics and, of a tuned catalogue, ``raw``."""
-        return tuple(dimensions_of(self._settings))
+    def schema(self) -> PointSchema:
+        """How items are kept as points, and what their embeddings go through before they are compared."""
+        return self._schema
 
     @property
     def card(self) -> Card:
@@ -306,14 +287,6 @@ class Catalog:
         tuning: dict[str, Any] | None = self._settings.get("tuning")
         return None if tuning is None else dict(tuning)
 
-    @property
-    def whitening(self) -> Whitening | None:
-        """The map that a tuned catalogue searches through; None where it is not tuned."""
-        tuning = self._settings.get("tuning")
-        if tuning is not None and self._whitening is None:
-            self._whitening = self._place.load_tuning(tuning)
-        return self._whitening
-
     def note_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Take over what is known of another catalogue's fields, and index them."""
         new = {name: kind for name, kind in fields.items() if self.fields.get(name) != kind}
@@ -340,7 +313,10 @@ class Catalog:
         return dict(self._settings["fields"])
 
     def add(
-        self, source: str | os.PathLike[str] | Iterable[Item], *, progress: Progress | None = None
+        self,
+        source: str | os.PathLike[str] | Iterable[Item],
+        *,
+        progress: Callable[[AddReport], None] | None = None,
     ) -> AddReport:
         """Add items: new ones are encoded, changed ones replaced, known ones passed over.
 
@@ -367,14 +343,19 @@ class Catalog:
 
         self._store.index_field("product_id", "text")
         self._store.index_field("content", "text")
-        layout = self.layout
+        schema = self._schema
+
+        def point(item: Item, content: str, embedding: Vector) -> Point:
+            payload = payload_of(item, content, float(np.linalg.norm(embedding)))
+            return schema.points([payload], embedding[None])[0]
+
         indexer = Indexer(
             self.encoder,
             self._store,
-            make_point=layout.point,
+            make_point=point,
             make_payload=payload_of,
-            embedding_of=layout.embedding,
-            vectors=(layout.embedding_name,),
+            embedding_of=schema.embedding,
+            vectors=(schema.embedding_name,),
             note=self._note_fields,
         )
         report = indexer.run(read_source(source), progress)
@@ -396,15 +377,14 @@ class Catalog:
         ------
         ItemNotFoundError
             If an id is not in the catalogue; nothing is removed then.
-        CatalogError
+        UsageError
             If neither ids nor a filter are given.
         """
-        conditions = self._filter(where)
+        conditions = conditions_of(self, where)
         if not ids and not conditions:
-            raise CatalogError("nothing to remove: give ids or a filter")
+            raise UsageError("remove", "there is nothing to remove", "give ids or a filter")
         if ids:
-            found = self._store.get(ids)
-            self._refuse_missing(ids, found)
+            stored_points(self, ids)
             going = list(dict.fromkeys(ids))
             if conditions:
                 passing = {p.id for batch in self._store.scroll(conditions) for p in batch}
@@ -419,7 +399,7 @@ class Catalog:
 
     def search(
         self,
-        photo: Photo,
+        photo: Photo | Sequence[Photo],
         k: int = 10,
         *,
         metric: str | None = None,
@@ -429,12 +409,12 @@ class Catalog:
         offset: int = 0,
         exact: bool = False,
     ) -> SearchResult:
-        """Find what looks like a photo.
+        """Find what looks like a photo, or like several together.
 
         Parameters
         ----------
-        photo : path, bytes or binary file
-            The query.
+        photo : path, bytes or binary file, or a sequence of these
+            The query; several photos show one garment, such as its front and its back.
         k : int
             How many hits to return.
         metric : {"cosine", "euclidean", "manhattan"}, optional
@@ -457,48 +437,16 @@ class Catalog:
 
         Raises
         ------
-        SerupaError
-            If the photo cannot be used.
-        FilterError, CatalogError
-            If the filter or the metric is not one of this catalogue.
+        InvalidInputError, NotFoundError
+            If a photo cannot be used.
+        UsageError
+            If the filter or the metric is not one of this catalogue, or there is no photo.
         """
-        wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact)
-        encoder = self.encoder
-        start = time.perf_counter()
-        pixels = encoder.preprocess(photo, crop)
-        decoded = time.perf_counter()
-        embedding = encoder.encode(pixels[None])[0]
-        encoded = time.perf_counter()
-        neighbors = self._page(self.as_searched(embedding[None])[0], wanted)
-        searched = time.perf_counter()
-        timing = {
-            "decode": 1e3 * (decoded - start),
-            "encode": 1e3 * (encoded - decoded),
-            "search": 1e3 * (searched - encoded),
-        }
-        return self._result(neighbors, wanted, timing)
-
-    def search_embedding(
-        self,
-        embedding: NDArray[np.float32],
-        k: int = 10,
-        *,
-        metric: str | None = None,
-        where: Where = None,
-        by: By = "item",
-        offset: int = 0,
-        exact: bool = False,
-        exclude: Sequence[str] = (),
-    ) -> SearchResult:
-        """Search with a raw embedding ``(d,)`` of the catalogue's encoder; otherwise as `search`.
-
-        ``exclude`` names items that are left out.
-        """
-        self._checked(embedding)
-        wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, tuple(exclude))
-        start = time.perf_counter()
-        neighbors = self._page(self.as_searched(embedding[None])[0], wanted)
-        return self._result(neighbors, wanted, {"search": 1e3 * (time.perf_counter() - start)})
+        photos = tuple(photo) if isinstance(photo, list | tuple) else (photo,)
+        request = SearchRequest(
+            photos=photos, k=k, metric=metric, where=where, by=by, crop=crop, offset=offset, exact=exact
+        )
+        return query.search(self, request)
 
     def similar(
         self,
@@ -520,15 +468,10 @@ class Catalog:
         ItemNotFoundError
             If the catalogue has no such item.
         """
-        wanted = _Wanted(self._metric(metric), k, offset, self._filter(where), by, exact, (item_id,))
-        start = time.perf_counter()
-        (point,) = self._ordered([item_id], [wanted.metric])
-        product = point.payload["product_id"]
-        if by == "product" and product is not None:
-            others = as_filter({"product_id": {"not": [product]}})
-            wanted = replace(wanted, where=(*wanted.where, *others))
-        neighbors = self._page(point.vectors[wanted.metric], wanted)
-        return self._result(neighbors, wanted, {"search": 1e3 * (time.perf_counter() - start)})
+        request = SearchRequest(
+            item_id=item_id, k=k, metric=metric, where=where, by=by, offset=offset, exact=exact
+        )
+        return query.search(self, request)
 
     def recommend(
         self,
@@ -540,6 +483,7 @@ class Catalog:
         metric: str | None = None,
         where: Where = None,
         by: By = "product",
+        offset: int = 0,
     ) -> Recommendation:
         """Find what somebody may like, from what they like and dislike.
 
@@ -554,7 +498,7 @@ class Catalog:
             How many hits to return.
         diversity : float
             0 for the nearest, up to 1 for what is most unlike the hits before it.
-        metric, where
+        metric, where, offset
             As in `search`.
         by : {"product", "item"}
             Recommend distinct products, none of which was liked or disliked by one of its photos; or items.
@@ -563,54 +507,33 @@ class Catalog:
         ------
         ItemNotFoundError
             If the catalogue has no such item.
-        CatalogError
-            If an item is both liked and disliked, the diversity is not in 0 to 1, or an embedding is not one
-            of the catalogue's encoder.
-        FilterError
-            If the filter is not one of this catalogue.
+        InvalidInputError
+            If an embedding is not one of the catalogue's encoder.
+        UsageError
+            If an item is both liked and disliked, the diversity is not in 0 to 1, or the filter or the metric
+            is not one of this catalogue.
         """
-        from serupa.recommend.engine import Recommender
-
-        wanted = _Wanted(self._metric(metric), k, 0, self._filter(where), by, exact=False)
-        if not 0.0 <= diversity <= 1.0:
-            raise CatalogError(f"diversity must be from 0 to 1, not {diversity:g}")
-        start = time.perf_counter()
-        liked, disliked = self._known(likes, wanted.metric), self._known(dislikes, wanted.metric)
-        both = {p.id for p in liked.items} & {p.id for p in disliked.items}
-        if both:
-            raise CatalogError(f"{', '.join(sorted(both))}: both liked and disliked; choose one")
-        recommender = Recommender(
-            self._store, wanted.metric, wanted.where, by == "product", lambda: self._alike(wanted.metric)
+        request = SearchRequest(
+            likes=tuple(likes),
+            dislikes=tuple(dislikes),
+            k=k,
+            diversity=diversity,
+            metric=metric,
+            where=where,
+            by=by,
+            offset=offset,
         )
-        picks, groups = recommender.run(liked, disliked, k, diversity)
-        timing = {"search": 1e3 * (time.perf_counter() - start)}
-        found = self._result([pick.neighbor for pick in picks], wanted, timing)
-        because = tuple(pick.like for pick in picks)
-        return Recommendation(found.hits, found.metric, found.encoder, timing, because, groups)
+        return query.recommend(self, request)
 
-    def _alike(self, metric: Metric) -> float:
-        """Return `serupa.recommend.engine.alike`, worked out again when the number of items has changed."""
-        from serupa.recommend.engine import alike
+    def ask(self, request: SearchRequest) -> SearchResult:
+        """Answer a request from photos, an item or an embedding: `search` and `similar` in one.
 
-        key = (metric, self._store.count(), self._settings["points"])
-        if key not in self._alike_by:
-            self._alike_by = {key: alike(self._store, metric)}
-        return self._alike_by[key]
-
-    def _known(self, examples: Sequence[str | Example], metric: Metric) -> Known:
-        """Look up what is liked or disliked."""
-        from serupa.recommend.engine import Example, Known
-
-        given = [Example(one) if isinstance(one, str) else one for one in examples]
-        stored = iter(self._ordered([one.item_id for one in given if one.item_id is not None], (metric,)))
-        points = tuple(None if one.item_id is None else next(stored) for one in given)
-        vectors = [
-            point.vectors[metric] if point else self.as_searched(self._checked(one.vector)[None])[0]
-            for one, point in zip(given, points, strict=True)
-        ]
-        size = self.card.dimension if self.whitening is None else self.whitening.dimension
-        stacked = np.stack(vectors) if vectors else np.empty((0, size), np.float32)
-        return Known(stacked, np.array([one.weight for one in given]), points)
+        Raises
+        ------
+        InvalidInputError
+            If an embedding is not one of the catalogue's encoder.
+        """
+        return query.search(self, request)
 
     def get(self, item_id: str) -> Item:
         """Return an item.
@@ -620,18 +543,26 @@ class Catalog:
         ItemNotFoundError
             If the catalogue has no such item.
         """
-        stored = self._store.get([item_id])
-        self._refuse_missing([item_id], stored)
-        return item_of(stored[item_id].payload)
+        (point,) = stored_points(self, [item_id])
+        return item_of(point.payload)
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Return those of the ids that the catalogue does not have."""
         stored = self._store.get(ids)
         return [i for i in dict.fromkeys(ids) if i not in stored]
 
-    def items(self, where: Where = None) -> Iterator[Item]:
-        """Yield every item that a filter lets through, in a stable order of the store's own."""
-        for batch in self._store.scroll(self._filter(where)):
+    def items(self, where: Where = None, *, after: str | None = None) -> Iterator[Item]:
+        """Yield every item that a filter lets through, in a stable order of the store's own.
+
+        Parameters
+        ----------
+        where : mapping, sequence of str or filter, optional
+            See `serupa.filters.as_filter`.
+        after : str, optional
+            The id of the last item of the page before: only what comes behind it is yielded, also where that
+            item is gone.
+        """
+        for batch in self._store.scroll(conditions_of(self, where), after=after):
             yield from (item_of(point.payload) for point in batch)
 
     def embeddings(self, ids: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float32]]:
@@ -642,32 +573,25 @@ class Catalog:
         ItemNotFoundError
             If an id is not in the catalogue.
         """
-        layout = self.layout
-        names = (layout.embedding_name,)
+        schema = self._schema
+        names = (schema.embedding_name,)
         if ids is None:
             batches: Iterable[list[Point]] = self._store.scroll(vectors=names)
         else:
-            batches = (self._ordered(batch, names) for batch in grouped(ids, 256))
-        found: list[str] = []
+            batches = (stored_points(self, batch, names) for batch in grouped(ids, 256))
+        read: list[str] = []
         rows: list[NDArray[np.float32]] = []
         for batch in batches:
-            found += [point.id for point in batch]
-            rows.append(np.stack([layout.embedding(point) for point in batch]))
-        return found, np.concatenate(rows) if rows else np.empty((0, self.card.dimension), np.float32)
-
-    def as_searched(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn raw embeddings ``(n, d)`` into what the search compares.
-
-        They come back as they are unless the catalogue is tuned; then ``(n, m)``, whitened, each of length 1.
-        """
-        return embeddings if self.whitening is None else self.whitening.apply(embeddings)
+            read += [point.id for point in batch]
+            rows.append(np.stack([schema.embedding(point) for point in batch]))
+        return read, np.concatenate(rows) if rows else np.empty((0, self.card.dimension), np.float32)
 
     def use_whitening(
         self,
         whitening: Whitening | None,
         notes: Mapping[str, Any] | None = None,
         *,
-        progress: switching.Progress | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Search through a whitening from now on, or without one.
 
@@ -705,10 +629,11 @@ class Catalog:
                     "dimension": whitening.dimension,
                     **self._place.save_tuning(number, whitening),
                 }
-            made = store = self._open_store(settings, new=True)
-            after = Layout(self.metrics, whitening is not None, lambda: whitening)
-            copying = switching.Copying(self._store, made, self.layout, after)
-            copying.copy(self.fields, progress or (lambda *_: None))
+            load = self._place.load_tuning if whitening is None else lambda _: whitening
+            after = schema_of(settings, load)
+            made = store = self._place.open_store(settings, after.dimensions, new=True)
+            copying = switching.Copying(self._store, made, self._schema, after)
+            copying.copy(self.fields, progress or silent)
             self._place.switch(settings, copying.catch_up)
         except BaseException as error:
             if store is not None:
@@ -720,7 +645,7 @@ class Catalog:
                 raise CatalogError(f"{self.path}: cannot be written: {error.strerror or error}") from error
             raise
         self._store.close()
-        self._settings, self._store, self._whitening = settings, made, whitening
+        self._settings, self._store, self._schema = settings, made, after
         self._place.clear_leftovers(settings)
 
     def move_images(self, before: Path, after: Path) -> int:
@@ -734,38 +659,9 @@ class Catalog:
         self._store.replace_payloads(moved)
         return len(moved)
 
-    def rank(
-        self,
-        ids: Sequence[str],
-        limit: int,
-        *,
-        metric: str | None = None,
-        where: Where = None,
-        exact: bool = False,
-    ) -> list[list[tuple[str, float]]]:
-        """Return, for each of these items, the ids and distances of its nearest, itself left out.
-
-        The search of `similar` for many items at once, without reading what the hits are.
-        """
-        chosen, conditions = self._metric(metric), self._filter(where)
-        ranked: list[list[tuple[str, float]]] = []
-        # many exact queries at once share one pass over the vectors; 40,000 of 1,280 values take 200 MB
-        for batch in grouped(ids, 40_000 if exact else 64):
-            vectors = np.stack(
-                [p.vectors[chosen] for part in grouped(batch, 256) for p in self._ordered(part, (chosen,))]
-            )
-            # one more is asked for and the item taken out here: queries that differ in their vector
-            # alone are scored together by the engine, 4 times as fast as with a filter each
-            answers = self._store.search(
-                vectors, chosen, limit + 1, where=conditions, exact=exact, payload=False
-            )
-            for one, answer in zip(batch, answers, strict=True):
-                ranked.append([(n.id, n.distance) for n in answer if n.id != one][:limit])
-        return ranked
-
     def count(self, where: Where = None) -> int:
         """Return how many items a filter lets through; all of them without one."""
-        return self._store.count(self._filter(where))
+        return self._store.count(conditions_of(self, where))
 
     def facets(
         self, name: str, *, where: Where = None, limit: int = 100
@@ -780,14 +676,16 @@ class Catalog:
 
         Raises
         ------
-        FilterError
+        UsageError
             If no item has such a field, or it holds prose.
         """
         kind = (OWN_FIELDS | self.fields).get(name)
         if kind is None or kind == "words":
             counted = [n for n, k in self.fields.items() if k != "words"]
-            raise FilterError(f"{name!r} cannot be counted; {', '.join(counted) or 'no field'} can")
-        conditions = self._filter(where)
+            raise UsageError(
+                f"field {name!r}", "cannot be counted", f"{', '.join(counted) or 'no field'} can"
+            )
+        conditions = conditions_of(self, where)
         if kind == "number":
             return self._store.bounds(name, conditions)
         return self._store.facet(name, conditions, limit) or None
@@ -811,9 +709,6 @@ class Catalog:
             "created": self._settings["created"],
             "serupa": self._settings["serupa"],
         }
-
-    def _open_store(self, settings: Mapping[str, Any], *, new: bool = False) -> Store:
-        return self._place.open_store(dict(settings), dimensions_of(settings), new=new)
 
     def _refuse_other(
         self, encoder: str | Card | None, resize: Resize | None, weights: str | os.PathLike[str] | None
@@ -839,94 +734,10 @@ class Catalog:
 
     def _note_fields(self, item: Item) -> None:
         """Record what attributes an item has, before the item is stored."""
-        fields = self._settings["fields"]
-        new = {}
-        for name, value in item.attributes.items():
-            kind, known = kind_of(value), fields.get(name)
-            if {kind, known} == {"number", "text"}:
-                kind = "text"  # what holds both is text
-            if known not in (kind, "words"):
-                new[name] = kind
+        new = new_fields(item, self._settings["fields"])
         if new:
-            fields.update(new)
+            self._settings["fields"].update(new)
             self._place.note_fields(self._settings, new)
-
-    @property
-    def layout(self) -> Layout:
-        """How embeddings become the vectors of points, for what writes points of its own."""
-        return Layout(self.metrics, self.tuning is not None, lambda: self.whitening)
-
-    def _checked(self, embedding: Vector) -> Vector:
-        if embedding.shape != (self.card.dimension,):
-            raise CatalogError(
-                f"{self.path}: an embedding here is ({self.card.dimension},), not {embedding.shape}"
-            )
-        if not np.isfinite(embedding).all():
-            raise CatalogError(f"{self.path}: the embedding to search with holds NaN or infinity")
-        return embedding
-
-    def _ordered(self, ids: Sequence[str], vectors: Sequence[str]) -> list[Point]:
-        stored = self._store.get(ids, vectors=vectors)
-        self._refuse_missing(ids, stored)
-        return [stored[i] for i in ids]
-
-    def _refuse_missing(self, ids: Iterable[str], found: Mapping[str, Point]) -> None:
-        missing = [i for i in ids if i not in found]
-        if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise ItemNotFoundError(f"{self.path}: no item {', '.join(map(repr, missing[:3]))}{more}")
-
-    def _metric(self, metric: str | None) -> Metric:
-        if metric is None:
-            return self.metrics[0]
-        for known in self.metrics:
-            if known == metric:
-                return known
-        raise CatalogError(f"{self.path}: cannot be searched by {metric!r}; it has {', '.join(self.metrics)}")
-
-    def _filter(self, where: Where) -> Filter:
-        conditions = as_filter(where)
-        known = OWN_FIELDS | self.fields
-        for condition in conditions:
-            if condition.field not in known:
-                raise FilterError(f"no item has a field {condition.field!r}; there are {', '.join(known)}")
-        return conditions
-
-    def _page(self, vector: Vector, wanted: _Wanted) -> list[Neighbor]:
-        """Return ranks ``offset + 1`` to ``offset + k``."""
-        end = wanted.offset + wanted.k
-        limit = end if wanted.by == "item" else 4 * end
-        while True:
-            (found,) = self._store.search(
-                vector[None],
-                wanted.metric,
-                limit,
-                where=wanted.where,
-                exclude=[wanted.exclude],
-                exact=wanted.exact,
-            )
-            kept = found if wanted.by == "item" else _first_of_each_product(found)
-            if len(kept) >= end or len(found) < limit:
-                return kept[wanted.offset : end]
-            limit *= 4
-
-    def _result(
-        self, neighbors: Sequence[Neighbor], wanted: _Wanted, timing_ms: Mapping[str, float]
-    ) -> SearchResult:
-        hits = tuple(
-            Hit(rank, item_of(n.payload), n.distance, similarity_of(n.distance, wanted.metric))
-            for rank, n in enumerate(neighbors, wanted.offset + 1)
-        )
-        return SearchResult(hits, wanted.metric, self.card.name, timing_ms)
-
-
-def _first_of_each_product(neighbors: Iterable[Neighbor]) -> list[Neighbor]:
-    """Keep the nearest item of each product; an item without a product stands for itself."""
-    first: dict[tuple[bool, str], Neighbor] = {}
-    for neighbor in neighbors:
-        product = neighbor.payload["product_id"]
-        first.setdefault((product is None, neighbor.id if product is None else product), neighbor)
-    return list(first.values())
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.catalog import Catalog
-from serupa.catalog.reindex import Progress
 from serupa.errors import CatalogError
+from serupa.progress import Progress
 from serupa.storage.base import Point, grouped
 from serupa.storage.opening import place_of
 
@@ -154,7 +154,7 @@ def _copy_points(source: Catalog, copy: Catalog, report: CopyReport, total: int,
         missing = [p.id for p in batch if p.id not in there or there[p.id].payload != p.payload]
         report.unchanged += len(batch) - len(missing)
         if missing:
-            points = source.store.get(missing, vectors=source.vector_names)
+            points = source.store.get(missing, vectors=tuple(source.schema.dimensions))
             copy.store.upsert([points[i] for i in missing if i in points])
             report.copied += len(missing)
     tell("copying", total, total)
@@ -174,7 +174,7 @@ def _remove_strangers(source: Catalog, copy: Catalog, report: CopyReport) -> Non
 
 def _compare(source: Catalog, copy: Catalog, report: CopyReport, total: int, tell: Progress) -> None:
     """Read everything back; what differs is written once more, and must not differ then."""
-    names = source.vector_names
+    names = tuple(source.schema.dimensions)
     sums = {name: (_Checksum(), _Checksum()) for name in names}
     done = 0
     for batch in source.store.scroll(vectors=names, batch=_BATCH):

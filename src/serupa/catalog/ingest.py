@@ -78,7 +78,6 @@ class AddReport:
         }
 
 
-Progress = Callable[[AddReport], None]
 MakePoint = Callable[[Item, str, Vector], Point]
 MakePayload = Callable[[Item, str, float], Mapping[str, Any]]
 
@@ -146,7 +145,9 @@ class Indexer:
         self._writes: deque[Future[float]] = deque()
         self.report = AddReport()
 
-    def run(self, items: Iterable[Item | Failure], progress: Progress | None = None) -> AddReport:
+    def run(
+        self, items: Iterable[Item | Failure], progress: Callable[[AddReport], None] | None = None
+    ) -> AddReport:
         """Add every item; whatever stops this (an error, Ctrl-C), what was encoded is stored.
 
         Parameters

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serupa.catalog.schema import OWN_FIELDS, Layout
-from serupa.storage.base import FieldKind, Point, Store
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and of how much."""
+from serupa.catalog.schema import PointSchema
+from serupa.items import OWN_FIELDS, FieldKind
+from serupa.progress import Progress
+from serupa.storage.base import Point, Store
 
 
 class Copying:
@@ -20,11 +19,11 @@ class Copying:
     ----------
     old, new : Store
         Read from, and written to.
-    before, after : Layout
+    before, after : PointSchema
         How the vectors of each are laid out.
     """
 
-    def __init__(self, old: Store, new: Store, before: Layout, after: Layout) -> None:
+    def __init__(self, old: Store, new: Store, before: PointSchema, after: PointSchema) -> None:
         self._old, self._new = old, new
         self._before, self._after = before, after
         self._names = (before.embedding_name,)
@@ -54,10 +53,4 @@ class Copying:
 
     def _write(self, batch: Sequence[Point]) -> None:
         embeddings = np.stack([self._before.embedding(point) for point in batch])
-        vectors = self._after.vectors(embeddings)
-        self._new.upsert(
-            [
-                Point(point.id, {name: rows[i] for name, rows in vectors.items()}, point.payload)
-                for i, point in enumerate(batch)
-            ]
-        )
+        self._new.upsert(self._after.points([point.payload for point in batch], embeddings))

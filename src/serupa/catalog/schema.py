@@ -2,56 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.encoders import Card
-from serupa.items import Attribute, Item
-from serupa.storage.base import FieldKind, Point
+from serupa.items import Attribute, FieldKind, Item
+from serupa.storage.base import Point
 from serupa.vectors import Metric, Vector
 
 if TYPE_CHECKING:
     from serupa.learning.whitening import Whitening
 
-OWN_FIELDS: dict[str, FieldKind] = {"id": "words", "product_id": "text", "content": "text"}
-"""The fields that every point has, besides the attributes."""
-
 _LABEL_LENGTH = 100  # a text that is longer is prose: shown, not counted
 
 
+class VectorMap:
+    """What raw embeddings go through before they are compared: a whitening, or nothing.
+
+    Parameters
+    ----------
+    encoded : int
+        Length of a raw embedding, d.
+    dimension : int, optional
+        Length of what is compared, m, where there is a whitening.
+    load : callable, optional
+        Gives the whitening when it is first needed: raw embeddings can be had without it.
+    """
+
+    def __init__(
+        self, encoded: int, dimension: int | None = None, load: Callable[[], Whitening] | None = None
+    ) -> None:
+        self.encoded = encoded
+        self.dimension = encoded if dimension is None else dimension
+        self._load = load
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether embeddings are compared as they are."""
+        return self._load is None
+
+    @cached_property
+    def whitening(self) -> Whitening | None:
+        """The whitening; None where there is none."""
+        return None if self._load is None else self._load()
+
+    def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn raw embeddings ``(n, d)`` into what is compared, ``(n, m)``: whitened ones have length 1."""
+        return embeddings if self.whitening is None else self.whitening.apply(embeddings)
+
+    def apply_to_cells(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map cells ``(n, d)`` so that their mean ``(m,)`` is what their mean ``(d,)`` is compared as.
+
+        With its norms fixed a whitening is an affine map, and the mean of mapped cells is the mapped mean.
+        """
+        if self.whitening is None:
+            return cells
+        norm = float(np.linalg.norm(cells.mean(axis=0)))
+        if not norm:
+            return np.zeros((len(cells), self.dimension))
+        mapped = (cells / norm - self.whitening.mean) @ self.whitening.projection.T.astype(np.float64)
+        norm = float(np.linalg.norm(mapped.mean(axis=0)))
+        return mapped / norm if norm else np.zeros_like(mapped)
+
+
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PointSchema:
     """The named vectors of a catalogue's points.
 
     Parameters
     ----------
     metrics : tuple of {"cosine", "euclidean", "manhattan"}
         One searched vector each.
-    tuned : bool
-        Whether searched vectors went through a whitening; raw embeddings are then kept as ``raw``.
-    whitening : callable
-        Gives the whitening where one is needed: raw embeddings can be had without it.
+    map : VectorMap
+        What these went through; raw embeddings are kept as ``raw`` where it changes them.
     """
 
     metrics: tuple[Metric, ...]
-    tuned: bool
-    whitening: Callable[[], Whitening | None]
+    map: VectorMap
 
-    def vectors(self, embeddings: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return what is stored of raw embeddings ``(n, d)``, by name."""
-        whitening = self.whitening() if self.tuned else None
-        if whitening is None:
-            return dict.fromkeys(self.metrics, embeddings)
-        return dict.fromkeys(self.metrics, whitening.apply(embeddings)) | {"raw": embeddings}
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """The named vectors, with their lengths."""
+        searched: dict[str, int] = dict.fromkeys(self.metrics, self.map.dimension)
+        return searched if self.map.is_identity else searched | {"raw": self.map.encoded}
 
     @property
     def embedding_name(self) -> str:
         """The named vector that raw embeddings are worked out from."""
-        if self.tuned:
+        if not self.map.is_identity:
             return "raw"
         return next((metric for metric in self.metrics if metric != "cosine"), "cosine")
 
@@ -61,22 +103,32 @@ class Layout:
         vector = point.vectors[name]
         return np.float32(point.payload["norm"]) * vector if name == "cosine" else vector
 
-    def point(self, item: Item, content: str, embedding: Vector) -> Point:
-        """Return the point of an item with this raw embedding ``(d,)``; ``content`` is its photo's hash."""
-        vectors = {name: rows[0] for name, rows in self.vectors(embedding[None]).items()}
-        return Point(item.id, vectors, payload_of(item, content, float(np.linalg.norm(embedding))))
+    def points(self, payloads: Sequence[Mapping[str, Any]], embeddings: NDArray[np.float32]) -> list[Point]:
+        """Return points with these payloads and raw embeddings ``(n, d)``."""
+        vectors: dict[str, NDArray[np.float32]] = dict.fromkeys(self.metrics, self.map.apply(embeddings))
+        if not self.map.is_identity:
+            vectors["raw"] = embeddings
+        return [
+            Point(payload["id"], {name: rows[row] for name, rows in vectors.items()}, payload)
+            for row, payload in enumerate(payloads)
+        ]
 
 
-def dimensions_of(settings: Mapping[str, Any]) -> dict[str, int]:
-    """Return the named vectors of a catalogue's points, with their dimensions."""
-    raw, tuning = Card.from_dict(settings["encoder"]).dimension, settings.get("tuning")
+def schema_of(settings: Mapping[str, Any], load: Callable[[Mapping[str, Any]], Whitening]) -> PointSchema:
+    """Return the schema of a catalogue with these settings; `load` gives the whitening that they name."""
+    encoded, tuning = settings["encoder"]["dimension"], settings.get("tuning")
     if tuning is None:
-        return dict.fromkeys(settings["metrics"], raw)
-    return dict.fromkeys(settings["metrics"], tuning["dimension"]) | {"raw": raw}
+        return PointSchema(tuple(settings["metrics"]), VectorMap(encoded))
+    whitened = VectorMap(encoded, tuning["dimension"], lambda: load(tuning))
+    return PointSchema(tuple(settings["metrics"]), whitened)
 
 
 def payload_of(item: Item, content: str, norm: float) -> dict[str, Any]:
-    """Return what is stored with an item; truth values as text, since the engine has no other filter."""
+    """Return what is stored with an item.
+
+    Truth values are kept as text, since the engine has no other filter. ``content`` is the hash of the photo,
+    ``norm`` the length of its raw embedding.
+    """
     truths = sorted(name for name, value in item.attributes.items() if isinstance(value, bool))
     attributes = {n: str(v).lower() if n in truths else v for n, v in item.attributes.items()}
     payload = {
@@ -103,3 +155,15 @@ def kind_of(value: Attribute) -> FieldKind:
     if isinstance(value, str):
         return "text" if len(value) <= _LABEL_LENGTH else "words"
     return "text" if isinstance(value, bool | list) else "number"
+
+
+def new_fields(item: Item, fields: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
+    """Return the fields of an item that are not among these, or are of another kind now."""
+    new: dict[str, FieldKind] = {}
+    for name, value in item.attributes.items():
+        kind, before = kind_of(value), fields.get(name)
+        if {kind, before} == {"number", "text"}:
+            kind = "text"  # what holds both is text
+        if before not in (kind, "words"):
+            new[name] = kind
+    return new

@@ -45,7 +45,6 @@ def search(
 ) -> None:
     """Find what looks like a photo, or like several together."""
     from serupa.catalog import Catalog
-    from serupa.catalog.several import search_several
     from serupa.images import Crop
 
     part = Crop.parse(crop) if crop else None
@@ -53,14 +52,9 @@ def search(
     if others and part is not None:
         raise typer.BadParameter("goes with one photo", param_hint="--crop")
     with Catalog.open(catalog, wait_s=wait) as opened:
-        if others:
-            found = search_several(
-                opened, photos, k, metric=metric, where=where, by=by, offset=offset, exact=exact  # type: ignore[arg-type]
-            )  # fmt: skip
-        else:
-            found = opened.search(
-                first, k, metric=metric, where=where, by=by, crop=part, offset=offset, exact=exact  # type: ignore[arg-type]
-            )  # fmt: skip
+        found = opened.search(
+            photos, k, metric=metric, where=where, by=by, crop=part, offset=offset, exact=exact  # type: ignore[arg-type]
+        )  # fmt: skip
     title = Path(first).name + (f" and {len(others)} more" if others else "")
     _show(found, first, title, part, sheet=sheet, json=json)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from serupa.catalog.query import rank
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from serupa.items import Item
     from serupa.sources import Source
 
-_BATCH = 256  # queries between two reports of progress
 _DECODED = 64  # query photos held as pixels at once: 10 MB
 
 
@@ -55,16 +55,10 @@ class CatalogRanker:
 
     def rank(self, queries: Sequence[str], metric: Metric, limit: int) -> Iterator[Neighbors]:
         """Yield the nearest items of each query; see `serupa.evaluation.Ranker.rank`."""
+        asked: Sequence[str] | NDArray[np.float32] = queries
         if self._embedding_of is not None:
-            for query in queries:
-                hits = self._catalog.search_embedding(
-                    self._embedding_of[query], limit, metric=metric, exact=self._exact
-                )
-                yield [(hit.item.id, hit.distance) for hit in hits]
-            return
-        size = max(1, len(queries)) if self._exact else _BATCH  # exact ones share their passes
-        for batch in grouped(queries, size):
-            yield from self._catalog.rank(batch, limit, metric=metric, exact=self._exact)
+            asked = np.stack([self._embedding_of[query] for query in queries])
+        yield from rank(self._catalog, asked, limit, metric=metric, exact=self._exact)
 
 
 def evaluate_catalog(
@@ -121,7 +115,7 @@ def evaluate_catalog(
         items, counts = _query_photos(queries_from, label, gallery, queries, seed)
         raw, counts["unreadable"] = _embedded(catalog, items, label, progress)
         ranker = CatalogRanker(catalog, raw, exact=exact)
-        asked = replace(raw, embeddings=catalog.as_searched(raw.embeddings))
+        asked = replace(raw, embeddings=catalog.schema.map.apply(raw.embeddings))
     evaluation = evaluate(
         gallery,
         label=label,
@@ -263,7 +257,7 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
         raise UsageError(label, "no item has such a field", f"there are {fields}")
     ids, embeddings = catalog.embeddings()
     labels = {item.id: item.label(label) for item in catalog.items()}
-    return EmbeddedItems(ids, [labels[one] for one in ids], catalog.as_searched(embeddings))
+    return EmbeddedItems(ids, [labels[one] for one in ids], catalog.schema.map.apply(embeddings))
 
 
 def _query_photos(

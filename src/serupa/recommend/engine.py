@@ -19,15 +19,16 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.filters import Filter, as_filter
-from serupa.storage.base import Examples, Neighbor, Point, Store
+from serupa.filters import Condition, Filter
+from serupa.storage.base import Examples, Neighbor, Point, Store, first_of_each_product, product_of
 from serupa.vectors import Metric, Vector, distances
 
 ALIKE = 0.1
@@ -65,13 +66,6 @@ class Example:
         if not self.weight > 0:
             raise ValueError(f"an example's weight must be above 0, not {self.weight}")
 
-    @property
-    def vector(self) -> Vector:
-        """The embedding of a photo; of an item it is the catalogue that knows it."""
-        if self.embedding is None:
-            raise ValueError(f"{self.item_id} is an item: its catalogue has its embedding")
-        return self.embedding
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -106,8 +100,8 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """Likes or dislikes, looked up.
+class ExamplePoints:
+    """Likes or dislikes as a store knows them.
 
     Parameters
     ----------
@@ -128,131 +122,149 @@ class Known:
         return tuple(point for point in self.points if point is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Recommender:
-    """What a recommendation is made with.
+def recommend(
+    store: Store,
+    likes: ExamplePoints,
+    dislikes: ExamplePoints,
+    k: int,
+    *,
+    metric: Metric,
+    where: Filter = (),
+    by_product: bool = True,
+    diversity: float = 0.0,
+) -> tuple[list[Pick], tuple[Group, ...]]:
+    """Find what somebody may like.
 
     Parameters
     ----------
     store : Store
+    likes, dislikes : ExamplePoints
+    k : int
+        How many picks.
     metric : {"cosine", "euclidean", "manhattan"}
     where : tuple of Condition
         What may be recommended at all.
     by_product : bool
         Recommend products, each by its best photo, and none of the products that were liked or disliked; else
         items, and none of those.
-    alike : callable
-        Gives the distance below which two items are unusually near to each other, see `alike`.
+    diversity : float
+        0 for the nearest, up to 1 for what is most unlike the picks before it.
+
+    Returns
+    -------
+    picks : list of Pick
+        Best first.
+    groups : tuple of Group
+        What the likes fell into, the weightiest group first.
     """
-
-    store: Store
-    metric: Metric
-    where: Filter
-    by_product: bool
-    alike: Callable[[], float]
-
-    def run(
-        self, likes: Known, dislikes: Known, k: int, diversity: float
-    ) -> tuple[list[Pick], tuple[Group, ...]]:
-        """Return what to recommend, best first, and the groups that the likes fell into, weightiest first."""
-        seen = (*likes.items, *dislikes.items)
-        exclude = [point.id for point in seen]
-        where = self.where
-        products = sorted({p.payload["product_id"] for p in seen if p.payload["product_id"] is not None})
-        if self.by_product and products:
-            where = (*where, *as_filter({"product_id": {"not": products}}))
-        if not len(likes.vectors):
-            return self._varied(dislikes, k, max(diversity, _VARIED), where, exclude), ()
-        groups = self._groups(likes)
-        asked = [Examples(likes.vectors[list(group.likes)], dislikes.vectors) for group in groups[:k]]
-        found = self.store.recommend(asked, self.metric, _POOL * k, where=where, exclude=exclude)
-        lists = []
-        for group, examples, neighbors in zip(groups, asked, found, strict=False):
-            kept = self._diversified(self._first_photos(neighbors), examples, k, diversity)
-            kept = _represented(kept, [likes.points[n] for n in group.likes])
-            lists.append(self._picks(kept, group, likes))
-        return self._taking_turns(lists, [group.weight for group in groups[:k]], k), groups
-
-    def _groups(self, likes: Known) -> tuple[Group, ...]:
-        weightiest = np.argsort(-likes.weights, kind="stable")[:_MOST_LIKES]
-        vectors, weights = likes.vectors[weightiest], likes.weights[weightiest]
-        clusters = cluster(distances(vectors, vectors, self.metric), self.alike() if len(vectors) > 1 else 0)
-        groups = [
-            Group(tuple(sorted(int(weightiest[i]) for i in members)), float(weights[members].sum()))
-            for members in clusters
-        ]
-        return tuple(sorted(groups, key=lambda group: (-group.weight, group.likes)))
-
-    def _varied(
-        self, dislikes: Known, k: int, diversity: float, where: Filter, exclude: Sequence[str]
-    ) -> list[Pick]:
-        """Return products that are unlike each other, for somebody who has not yet liked anything."""
-        gone = set(exclude)
-        points = [point for point in sample(self.store, self.metric, _SHOWN, where) if point.id not in gone]
-        if not points:
-            return []
-        vectors = np.stack([point.vectors[self.metric] for point in points])
-        centre = vectors.mean(axis=0)
-        apart = distances(vectors, centre[None], self.metric)[:, 0]
-        near = [Neighbor(p.id, float(d), p.payload) for p, d in zip(points, apart, strict=True)]
-        if len(dislikes.vectors):
-            refused = distances(vectors, dislikes.vectors, self.metric).min(axis=1) < self.alike()
-            near = [n for n, bad in zip(near, refused, strict=True) if not bad]
-        near = self._first_photos(sorted(near, key=lambda n: (n.distance, n.id)))
-        by_id = {neighbor.id: neighbor for neighbor in near}
-        order = self.store.diversify(list(by_id), centre, self.metric, k, diversity)
-        return [Pick(by_id[i], None) for i in order]
-
-    def _first_photos(self, neighbors: Sequence[Neighbor]) -> list[Neighbor]:
-        """Keep the first photo of each product."""
-        first: dict[Hashable, Neighbor] = {}
-        for neighbor in neighbors:
-            first.setdefault(self._thing(neighbor), neighbor)
-        return list(first.values())
-
-    def _thing(self, neighbor: Neighbor) -> Hashable:
-        """Return what is recommended once: a product, or an item where it has none."""
-        product = neighbor.payload["product_id"]
-        return (product,) if self.by_product and product is not None else neighbor.id
-
-    def _diversified(
-        self, neighbors: list[Neighbor], examples: Examples, k: int, diversity: float
-    ) -> list[Neighbor]:
-        if diversity == 0:
-            return neighbors
-        by_id = {neighbor.id: neighbor for neighbor in neighbors}
-        centre = examples.likes.mean(axis=0)
-        order = self.store.diversify(list(by_id), centre, self.metric, k, diversity)
-        return [by_id[i] for i in order]
-
-    def _picks(self, neighbors: Sequence[Neighbor], group: Group, likes: Known) -> list[Pick]:
-        if not neighbors:
-            return []
-        if len(group.likes) == 1:
-            return [Pick(neighbor, group.likes[0]) for neighbor in neighbors]
-        points = self.store.get([neighbor.id for neighbor in neighbors], vectors=[self.metric])
-        kept = [neighbor for neighbor in neighbors if neighbor.id in points]
-        vectors = np.stack([points[neighbor.id].vectors[self.metric] for neighbor in kept])
-        nearest = distances(vectors, likes.vectors[list(group.likes)], self.metric).argmin(axis=1)
-        return [Pick(neighbor, group.likes[int(n)]) for neighbor, n in zip(kept, nearest, strict=True)]
-
-    def _taking_turns(self, lists: Sequence[Sequence[Pick]], weights: Sequence[float], k: int) -> list[Pick]:
-        """Merge lists by the method of Webster and Sainte-Lague; what is in two of them is taken once."""
-        turns, places = [0] * len(lists), [0] * len(lists)
-        taken: dict[Hashable, Pick] = {}
-        while len(taken) < k:
-            open_lists = [n for n, picks in enumerate(lists) if places[n] < len(picks)]
-            if not open_lists:
-                break
-            turn = max(open_lists, key=lambda n: (weights[n] / (2 * turns[n] + 1), -n))
-            pick = lists[turn][places[turn]]
-            places[turn] += 1
-            if taken.setdefault(self._thing(pick.neighbor), pick) is pick:
-                turns[turn] += 1
-        return list(taken.values())
+    examples = (*likes.items, *dislikes.items)
+    exclude = [point.id for point in examples]
+    products = sorted({p.payload["product_id"] for p in examples if p.payload["product_id"] is not None})
+    if by_product and products:
+        where = (*where, Condition("product_id", none_of=tuple(products)))
+    if not len(likes.vectors):
+        points = [point for point in _sample(store, metric, _SHOWN, where) if point.id not in exclude]
+        return _varied(
+            store,
+            points,
+            dislikes,
+            k,
+            metric=metric,
+            by_product=by_product,
+            diversity=max(diversity, _VARIED),
+        ), ()
+    groups = _groups(store, likes, metric)
+    asked = [Examples(likes.vectors[list(group.likes)], dislikes.vectors) for group in groups[:k]]
+    answers = store.recommend(asked, metric, _POOL * k, where=where, exclude=exclude)
+    lists = []
+    for group, one, answer in zip(groups, asked, answers, strict=False):
+        near = first_of_each_product(answer) if by_product else answer
+        if diversity:
+            near = _diversified(store, near, one.likes.mean(axis=0), metric, k=k, diversity=diversity)
+        near = _liked_categories_first(near, [likes.points[n] for n in group.likes])
+        lists.append(_picks(store, near, group, likes, metric))
+    return _taking_turns(lists, [group.weight for group in groups[:k]], k, by_product), groups
 
 
-def _represented(neighbors: Sequence[Neighbor], likes: Sequence[Point | None]) -> list[Neighbor]:
+def _groups(store: Store, likes: ExamplePoints, metric: Metric) -> tuple[Group, ...]:
+    weightiest = np.argsort(-likes.weights, kind="stable")[:_MOST_LIKES]
+    vectors, weights = likes.vectors[weightiest], likes.weights[weightiest]
+    limit = alike(store, metric) if len(vectors) > 1 else 0.0
+    groups = [
+        Group(tuple(sorted(int(weightiest[i]) for i in members)), float(weights[members].sum()))
+        for members in cluster(distances(vectors, vectors, metric), limit)
+    ]
+    return tuple(sorted(groups, key=lambda group: (-group.weight, group.likes)))
+
+
+def _varied(
+    store: Store,
+    points: Sequence[Point],
+    dislikes: ExamplePoints,
+    k: int,
+    *,
+    metric: Metric,
+    by_product: bool,
+    diversity: float,
+) -> list[Pick]:
+    """Return what is unlike each other, for somebody who has not yet liked anything."""
+    if not points:
+        return []
+    vectors = np.stack([point.vectors[metric] for point in points])
+    centre = vectors.mean(axis=0)
+    apart = distances(vectors, centre[None], metric)[:, 0]
+    wanted = np.ones(len(points), bool)
+    if len(dislikes.vectors):
+        wanted = distances(vectors, dislikes.vectors, metric).min(axis=1) >= alike(store, metric)
+    neighbors = [
+        Neighbor(p.id, float(d), p.payload) for p, d, ok in zip(points, apart, wanted, strict=True) if ok
+    ]
+    neighbors.sort(key=lambda n: (n.distance, n.id))
+    if by_product:
+        neighbors = first_of_each_product(neighbors)
+    return [Pick(n, None) for n in _diversified(store, neighbors, centre, metric, k=k, diversity=diversity)]
+
+
+def _diversified(
+    store: Store, neighbors: Sequence[Neighbor], centre: Vector, metric: Metric, *, k: int, diversity: float
+) -> list[Neighbor]:
+    by_id = {neighbor.id: neighbor for neighbor in neighbors}
+    return [by_id[i] for i in store.diversify(list(by_id), centre, metric, k, diversity)]
+
+
+def _picks(
+    store: Store, neighbors: Sequence[Neighbor], group: Group, likes: ExamplePoints, metric: Metric
+) -> list[Pick]:
+    """Find out which like of a group each result is nearest to."""
+    if not neighbors or len(group.likes) == 1:
+        return [Pick(neighbor, group.likes[0]) for neighbor in neighbors]
+    points = store.get([neighbor.id for neighbor in neighbors], vectors=[metric])
+    there = [neighbor for neighbor in neighbors if neighbor.id in points]
+    vectors = np.stack([points[neighbor.id].vectors[metric] for neighbor in there])
+    nearest = distances(vectors, likes.vectors[list(group.likes)], metric).argmin(axis=1)
+    return [Pick(neighbor, group.likes[int(n)]) for neighbor, n in zip(there, nearest, strict=True)]
+
+
+def _taking_turns(
+    lists: Sequence[Sequence[Pick]], weights: Sequence[float], k: int, by_product: bool
+) -> list[Pick]:
+    """Merge lists by the method of Webster and Sainte-Lague; what is in two of them is taken once."""
+    turns, places = [0] * len(lists), [0] * len(lists)
+    merged: dict[tuple[str, str], Pick] = {}
+    while len(merged) < k:
+        open_lists = [n for n, picks in enumerate(lists) if places[n] < len(picks)]
+        if not open_lists:
+            break
+        turn = max(open_lists, key=lambda n: (weights[n] / (2 * turns[n] + 1), -n))
+        pick = lists[turn][places[turn]]
+        places[turn] += 1
+        thing = product_of(pick.neighbor) if by_product else ("item", pick.neighbor.id)
+        if merged.setdefault(thing, pick) is pick:
+            turns[turn] += 1
+    return list(merged.values())
+
+
+def _liked_categories_first(neighbors: Sequence[Neighbor], likes: Sequence[Point | None]) -> list[Neighbor]:
     """Put the nearest of each category that was liked first, where the catalogue has categories.
 
     A like of a jacket has hoodies near to it; whoever liked it is to be shown a jacket all the same.
@@ -274,17 +286,28 @@ def _category(payload: Mapping[str, Any]) -> str | None:
     return category if isinstance(category, str) else None
 
 
+_ALIKE: WeakKeyDictionary[Store, tuple[int, dict[Metric, float]]] = WeakKeyDictionary()
+"""What `alike` found of a store, as long as the number of its items stays the same."""
+
+
 def alike(store: Store, metric: Metric) -> float:
-    """Return the distance that a share `ALIKE` of the pairs of items is below."""
-    points = sample(store, metric, _PAIRED)
-    if len(points) < 2:
-        return 0.0
-    vectors = np.stack([point.vectors[metric] for point in points])
-    apart = distances(vectors, vectors, metric)
-    return float(np.quantile(apart[np.triu_indices(len(vectors), 1)], ALIKE))
+    """Return the distance that a share `ALIKE` of the pairs of items is below: these are unusually near."""
+    items = store.count()
+    counted, limits = _ALIKE.get(store, (-1, {}))
+    if counted != items:
+        limits = {}
+        _ALIKE[store] = items, limits
+    if metric not in limits:
+        points = _sample(store, metric, _PAIRED)
+        limits[metric] = 0.0
+        if len(points) > 1:
+            vectors = np.stack([point.vectors[metric] for point in points])
+            apart = distances(vectors, vectors, metric)
+            limits[metric] = float(np.quantile(apart[np.triu_indices(len(vectors), 1)], ALIKE))
+    return limits[metric]
 
 
-def sample(store: Store, metric: Metric, size: int, where: Filter = ()) -> list[Point]:
+def _sample(store: Store, metric: Metric, size: int, where: Filter = ()) -> list[Point]:
     """Return up to `size` items with their vectors, the same ones as long as the store does not change."""
     return next(iter(store.scroll(where, vectors=[metric], batch=size)), [])
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serupa.filters import Filter, Scalar
+from serupa.items import OWN_FIELDS, FieldKind
 from serupa.vectors import Metric, Vector, distances
 
 T = TypeVar("T")
-
-
-FieldKind = Literal["text", "number", "words"]
-"""How a field is indexed: text and numbers can be filtered and counted; words is prose, only shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Examples:
 
 def payload_key(field: str) -> str:
     """Return where a field stands in a point's payload, as a path that the engine reads."""
-    if field in ("id", "product_id", "content"):
+    if field in OWN_FIELDS:
         return field
     return f'attributes."{field}"'
 
@@ -71,9 +68,17 @@ class Store(Protocol):
         """Return the points that are there, with the vectors named."""
 
     def scroll(
-        self, where: Filter = (), *, vectors: Sequence[str] = (), batch: int = 256
+        self,
+        where: Filter = (),
+        *,
+        vectors: Sequence[str] = (),
+        batch: int = 256,
+        after: str | None = None,
     ) -> Iterator[list[Point]]:
-        """Yield every point that the filter lets through, in batches, in a stable order."""
+        """Yield every point that the filter lets through, in batches, in a stable order.
+
+        ``after`` is the id of a point, there or not: only what comes behind it in that order is yielded.
+        """
 
     def search(
         self,
@@ -163,6 +168,20 @@ def nearest_likes(examples: Examples, candidates: Sequence[Point], metric: Metri
         if distance < refused
     ]
     return sorted(found, key=lambda n: (n.distance, n.id))
+
+
+def product_of(neighbor: Neighbor) -> tuple[str, str]:
+    """Return what makes a product of an item: its product's id; an item without one stands for itself."""
+    product = neighbor.payload["product_id"]
+    return ("item", neighbor.id) if product is None else ("product", product)
+
+
+def first_of_each_product(neighbors: Sequence[Neighbor]) -> list[Neighbor]:
+    """Return the first item of each product."""
+    first: dict[tuple[str, str], Neighbor] = {}
+    for neighbor in neighbors:
+        first.setdefault(product_of(neighbor), neighbor)
+    return list(first.values())
 
 
 def grouped(these: Iterable[T], size: int) -> Iterator[list[T]]:

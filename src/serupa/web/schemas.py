@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from serupa.catalog.results import SearchResult
 from serupa.explain import Explanation, Heat
-from serupa.items import Item
+from serupa.items import Item, is_attribute_name
 
 MetricName = Literal["cosine", "euclidean", "manhattan"]
 ByName = Literal["item", "product"]
@@ -129,6 +129,7 @@ class ItemPage(BaseModel):
 
     items: list[ItemOut]
     more: bool = Field(description="Whether there are items after these.")
+    next: str | None = Field(description="What `after` is to be for the next page; null on the last one.")
 
 
 class ItemDetail(ItemOut):
@@ -345,7 +346,7 @@ def read_attributes(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError('must be a JSON object such as {"name": "Straw hat"}')
     for name, value in found.items():
-        if not name or '"' in name or name in ("id", "product_id", "content"):
+        if not is_attribute_name(name):
             raise ValueError(f"an attribute may not be named {name!r}")
         if not _is_attribute(value):
             raise ValueError(f"{name!r} is not a text, a number, a truth value or a list of texts")

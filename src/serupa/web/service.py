@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,8 +15,9 @@ import numpy as np
 from fastapi import Request
 
 from serupa.catalog import Catalog
+from serupa.catalog.query import SearchRequest, check
 from serupa.catalog.results import By, SearchResult
-from serupa.errors import CatalogError, SerupaError, UsageError
+from serupa.errors import SerupaError, UsageError
 from serupa.files.cache import cache_dir
 from serupa.filters import as_filter
 from serupa.images import Crop
@@ -191,15 +193,11 @@ class Service:
         tuple of (SearchResult, dict of str to float)
             The result, and the milliseconds of each step.
         """
-        conditions, catalog = as_filter(where), self.catalog
-        if metric is not None and metric not in catalog.metrics:  # before the encoder's time is spent
-            raise CatalogError(f"cannot be searched by {metric!r}; it has {', '.join(catalog.metrics)}")
+        catalog = self.catalog
+        request = SearchRequest(metric=metric, k=k, offset=offset, where=as_filter(where), by=by)
+        await self.reading(lambda: check(catalog, request))  # before the encoder's time is spent
         encoded = await self.pool.encode(photo, crop)
-        result = await self.reading(
-            lambda: catalog.search_embedding(
-                encoded.embedding, k, metric=metric, where=conditions, by=by, offset=offset
-            )
-        )
+        result = await self.reading(lambda: catalog.ask(replace(request, embedding=encoded.embedding)))
         self.metrics.search.observe(result.timing_ms["search"] / 1e3)
         return result, {**encoded.timing_ms, **result.timing_ms}
 

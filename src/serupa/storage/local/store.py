@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from serupa.errors import CatalogError
 from serupa.filters import Condition, Filter, Scalar
+from serupa.items import FieldKind
 from serupa.storage import scan as scanning
-from serupa.storage.base import Examples, FieldKind, Neighbor, Point, nearest_likes, payload_key
+from serupa.storage.base import Examples, Neighbor, Point, nearest_likes, payload_key
 from serupa.storage.local.guard import WRITING_BYTES, Fence, guarded, require_room
 from serupa.storage.local.pages import huge_pages
 from serupa.vectors import Metric, Vector
@@ -210,9 +211,14 @@ class EdgeStore:
         return {point.id: point for point in map(_point, records)}
 
     def scroll(
-        self, where: Filter = (), *, vectors: Sequence[str] = (), batch: int = 256
+        self,
+        where: Filter = (),
+        *,
+        vectors: Sequence[str] = (),
+        batch: int = 256,
+        after: str | None = None,
     ) -> Iterator[list[Point]]:
-        offset = None
+        offset = None if after is None else point_uuid(after)  # from this one on, itself included
         while True:
             records, offset = self._shard.scroll(
                 self._engine.ScrollRequest(
@@ -223,8 +229,9 @@ class EdgeStore:
                     with_vector=list(vectors),
                 )
             )
-            if records:
-                yield [_point(record) for record in records]
+            points = [point for point in map(_point, records) if point.id != after]
+            if points:
+                yield points
             if offset is None:
                 return
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from serupa.errors import CatalogError
 from serupa.filters import Condition, Filter, Scalar
-from serupa.storage.base import Examples, FieldKind, Neighbor, Point, grouped, nearest_likes, payload_key
+from serupa.items import FieldKind
+from serupa.storage.base import Examples, Neighbor, Point, grouped, nearest_likes, payload_key
 from serupa.storage.local.store import point_uuid
 from serupa.storage.qdrant.address import Layout
 from serupa.storage.qdrant.client import Connection, MissingError
@@ -197,13 +198,19 @@ class QdrantStore:
         )
 
     def scroll(
-        self, where: Filter = (), *, vectors: Sequence[str] = (), batch: int = 256
+        self,
+        where: Filter = (),
+        *,
+        vectors: Sequence[str] = (),
+        batch: int = 256,
+        after: str | None = None,
     ) -> Iterator[list[Point]]:
-        offset = None
+        offset = None if after is None else point_uuid(after)  # from this one on, itself included
         while True:
             records, offset = self._page(where, limit=batch, offset=offset, vectors=vectors)
-            if records:
-                yield [_point(record) for record in records]
+            points = [point for point in map(_point, records) if point.id != after]
+            if points:
+                yield points
             if offset is None:
                 return
 

@@ -1,4 +1,4 @@
-"""Several photos as one query."""
+"""What is asked of a catalogue: several photos as one query, and what cannot be asked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from serupa import Catalog, CatalogError, Item, NotFoundError
-from serupa.catalog.several import mean_direction, search_several
+from serupa import Catalog, Item
+from serupa.catalog.query import SearchRequest
 from serupa.cli.commands import app
-from serupa.vectors import METRICS
+from serupa.errors import NotFoundError, UsageError
+from serupa.vectors import METRICS, mean_direction
 
 
 def test_one_photo_is_a_search(catalog: Catalog, items: list[Item]) -> None:
@@ -19,7 +20,7 @@ def test_one_photo_is_a_search(catalog: Catalog, items: list[Item]) -> None:
         one, same = (
             [hit.item.id for hit in found]
             for found in (
-                search_several(catalog, [items[3].image], 8, metric=metric),
+                catalog.search([items[3].image], 8, metric=metric),
                 catalog.search(items[3].image, 8, metric=metric),
             )
         )
@@ -28,17 +29,13 @@ def test_one_photo_is_a_search(catalog: Catalog, items: list[Item]) -> None:
 
 def test_what_two_photos_have_in_common_is_nearest(catalog: Catalog, items: list[Item]) -> None:
     for metric in METRICS:
-        found = search_several(catalog, [items[3].image, items[9].image], 4, metric=metric)
+        found = catalog.search([items[3].image, items[9].image], 4, metric=metric)
         assert {hit.item.id for hit in found[:2]} == {items[3].id, items[9].id}
         assert set(found.timing_ms) == {"decode", "encode", "search"}
-    hats = search_several(
-        catalog, [Path(items[3].image).read_bytes(), items[9].image], where="category=hats", by="product"
+    hats = catalog.search(
+        [Path(items[3].image).read_bytes(), items[9].image], where="category=hats", by="product"
     )
-    assert {hit.item.attributes["category"] for hit in hits_of(hats)} == {"hats"}
-
-
-def hits_of(found: object) -> list:  # type: ignore[type-arg]
-    return list(found)  # type: ignore[call-overload]
+    assert {hit.item.attributes["category"] for hit in hats} == {"hats"}
 
 
 def test_no_photo_counts_more_than_another() -> None:
@@ -50,10 +47,14 @@ def test_no_photo_counts_more_than_another() -> None:
 
 
 def test_what_cannot_be_asked(catalog: Catalog, items: list[Item], tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="at least one photo"):
-        search_several(catalog, [])
+    with pytest.raises(UsageError):
+        catalog.search([])
+    with pytest.raises(UsageError):
+        SearchRequest(item_id="item-00", photos=(items[0].image,))
+    with pytest.raises(UsageError):
+        SearchRequest(likes=("item-00",), embedding=np.zeros(1280, np.float32))
     with pytest.raises(NotFoundError, match="gone"):
-        search_several(catalog, [items[0].image, tmp_path / "gone.jpg"])
+        catalog.search([items[0].image, tmp_path / "gone.jpg"])
 
 
 def test_command(items: list[Item], tmp_path: Path) -> None:

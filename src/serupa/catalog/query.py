@@ -1,0 +1,342 @@
+"""One way to ask a catalogue: a request becomes a vector, and what is near to it becomes hits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serupa.catalog.results import By, Recommendation, SearchResult
+from serupa.catalog.schema import item_of
+from serupa.errors import InvalidInputError, ItemNotFoundError, UsageError
+from serupa.filters import Condition, Filter, Where, as_filter
+from serupa.items import OWN_FIELDS, Hit
+from serupa.storage.base import Neighbor, Point, first_of_each_product, grouped
+from serupa.vectors import Metric, Vector, mean_direction, similarity_of
+
+if TYPE_CHECKING:
+    from serupa.catalog import Catalog
+    from serupa.encoders import Encoder
+    from serupa.images import Crop, Photo
+    from serupa.recommend.engine import Example, ExamplePoints
+
+_LOOKUP = 256  # points read from the store at once
+_TOGETHER = 64  # queries that an index answers at once
+_EXACT_TOGETHER = (
+    40_000  # exact queries that share one pass over the vectors; of 1,280 values they take 200 MB
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchRequest:
+    """What is asked of a catalogue, and how it is to be answered.
+
+    Parameters
+    ----------
+    photos : tuple of path, bytes or binary file
+        Photos to search with; several show one garment.
+    item_id : str, optional
+        An item to search with; it is left out and, by product, so is its whole product.
+    embedding : (d,) array of float32, optional
+        A raw embedding of the catalogue's encoder to search with.
+    likes, dislikes : tuple of str or Example
+        What a recommendation starts from: ids of items, or examples.
+    metric : {"cosine", "euclidean", "manhattan"}, optional
+        One of the catalogue's metrics; its first unless given.
+    k : int
+        How many hits to return.
+    offset : int
+        How many of the nearest to pass over (the next page).
+    where : mapping, sequence of str or filter, optional
+        See `serupa.filters.as_filter`.
+    by : {"item", "product"}
+        Hits are items, or distinct products, each shown by its nearest photo.
+    crop : Crop, optional
+        The part of the photos to search with.
+    exact : bool
+        Compare with every item, also where an approximate index would be faster.
+    exclude : tuple of str
+        Ids of items that are left out.
+    diversity : float
+        Of a recommendation: 0 for the nearest, up to 1 for what is most unlike the hits before it.
+
+    Raises
+    ------
+    UsageError
+        If a number is out of its range, or more than one thing is given to search with.
+    """
+
+    photos: tuple[Photo, ...] = ()
+    item_id: str | None = None
+    embedding: Vector | None = None
+    likes: tuple[str | Example, ...] = ()
+    dislikes: tuple[str | Example, ...] = ()
+    metric: str | None = None
+    k: int = 10
+    offset: int = 0
+    where: Where = None
+    by: By = "item"
+    crop: Crop | None = None
+    exact: bool = False
+    exclude: tuple[str, ...] = ()
+    diversity: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.offset < 0:
+            raise UsageError(
+                "search", f"k must be at least 1 and offset at least 0, not {self.k} and {self.offset}"
+            )
+        if self.by not in ("item", "product"):
+            raise UsageError("search", f"by must be item or product, not {self.by!r}")
+        if not 0.0 <= self.diversity <= 1.0:
+            raise UsageError("recommend", f"diversity must be from 0 to 1, not {self.diversity:g}")
+        items, embeddings = self.item_id is not None, self.embedding is not None
+        if bool(self.photos) + items + embeddings + bool(self.likes or self.dislikes) > 1:
+            raise UsageError("search", "photos, an item, an embedding or examples: only one of them")
+
+
+class Encoded(NamedTuple):
+    """An embedding ``(d,)``, raw, and the milliseconds that each step to it took."""
+
+    embedding: Vector
+    timing_ms: dict[str, float]
+
+
+def encode_photos(encoder: Encoder, photos: Sequence[Photo], crop: Crop | None = None) -> Encoded:
+    """Return the embedding of a photo, or the one that stands for several.
+
+    Raises
+    ------
+    InvalidInputError
+        If one of the photos cannot be used.
+    """
+    start = time.perf_counter()
+    pixels = np.stack([encoder.preprocess(photo, crop) for photo in photos])
+    decoded = time.perf_counter()
+    embeddings = encoder.encode(pixels)
+    encoded = time.perf_counter()
+    timing = {"decode": 1e3 * (decoded - start), "encode": 1e3 * (encoded - decoded)}
+    return Encoded(embeddings[0] if len(embeddings) == 1 else mean_direction(embeddings), timing)
+
+
+def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
+    """Answer a request from photos, an item or an embedding; errors as of `Catalog.search` and `similar`."""
+    metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
+    exclude, embedding = request.exclude, request.embedding
+    timing: dict[str, float] = {}
+    if request.photos:
+        embedding, timing = encode_photos(catalog.encoder, request.photos, request.crop)
+    start = time.perf_counter()
+    if request.item_id is not None:
+        (point,) = stored_points(catalog, [request.item_id], [metric])
+        vector, exclude = point.vectors[metric], (*exclude, point.id)
+        product = point.payload["product_id"]
+        if request.by == "product" and product is not None:
+            where = (*where, Condition("product_id", none_of=(product,)))
+    elif embedding is not None:
+        vector = _compared(catalog, embedding)
+    else:
+        raise UsageError("search", "there is nothing to search with", "give at least one photo")
+    neighbors = _nearest(catalog, vector, request, metric=metric, where=where, exclude=exclude)
+    timing["search"] = 1e3 * (time.perf_counter() - start)
+    return SearchResult(_hits(neighbors, metric, request.offset), metric, catalog.card.name, timing)
+
+
+def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:
+    """Answer a request from likes and dislikes; errors as of `Catalog.recommend`."""
+    from serupa.recommend import engine
+
+    metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
+    start = time.perf_counter()
+    likes, dislikes = (_example_points(catalog, given, metric) for given in (request.likes, request.dislikes))
+    both = {p.id for p in likes.items} & {p.id for p in dislikes.items}
+    if both:
+        raise UsageError(", ".join(sorted(both)), "both liked and disliked", "choose one")
+    picks, groups = engine.recommend(
+        catalog.store,
+        likes,
+        dislikes,
+        request.offset + request.k,
+        metric=metric,
+        where=where,
+        by_product=request.by == "product",
+        diversity=request.diversity,
+    )
+    timing = {"search": 1e3 * (time.perf_counter() - start)}
+    picks = picks[request.offset :]
+    hits = _hits([pick.neighbor for pick in picks], metric, request.offset)
+    because = tuple(pick.like for pick in picks)
+    return Recommendation(hits, metric, catalog.card.name, timing, because, groups)
+
+
+def rank(
+    catalog: Catalog,
+    queries: Sequence[str] | NDArray[np.float32],
+    limit: int,
+    *,
+    metric: str | None = None,
+    where: Where = None,
+    exact: bool = False,
+) -> Iterator[list[tuple[str, float]]]:
+    """Yield, for each of many queries, the ids and distances of its nearest items, without reading the items.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    queries : sequence of str, or (n, d) array of float32
+        Ids of items, each left out of its own results; or raw embeddings.
+    limit : int
+        How many items; fewer only where there are no more.
+    metric, where, exact
+        As in `SearchRequest`.
+    """
+    chosen, conditions = choose_metric(catalog, metric), conditions_of(catalog, where)
+    size = _EXACT_TOGETHER if exact else _TOGETHER
+    for start in range(0, len(queries), size):
+        batch = queries[start : start + size]
+        own: Sequence[str | None] = [None] * len(batch)
+        if isinstance(batch, np.ndarray):
+            vectors = catalog.schema.map.apply(batch)
+        else:
+            own = batch
+            points = (stored_points(catalog, part, [chosen]) for part in grouped(batch, _LOOKUP))
+            vectors = np.stack([point.vectors[chosen] for part in points for point in part])
+        # one more is asked for and the item taken out here: queries that differ in their vector alone are
+        # scored together by the engine, 4 times as fast as with a filter each
+        answers = catalog.store.search(
+            vectors, chosen, limit + 1, where=conditions, exact=exact, payload=False
+        )
+        for item_id, answer in zip(own, answers, strict=True):
+            yield [(n.id, n.distance) for n in answer if n.id != item_id][:limit]
+
+
+def check(catalog: Catalog, request: SearchRequest) -> None:
+    """Refuse a request that the catalogue cannot answer, before anything is encoded for it.
+
+    Raises
+    ------
+    UsageError
+        As `choose_metric` and `conditions_of`.
+    """
+    choose_metric(catalog, request.metric)
+    conditions_of(catalog, request.where)
+
+
+def choose_metric(catalog: Catalog, name: str | None) -> Metric:
+    """Return the metric to search by: the catalogue's first unless named.
+
+    Raises
+    ------
+    UsageError
+        If the catalogue does not have it.
+    """
+    metrics = catalog.metrics
+    for metric in metrics:
+        if name in (None, metric):
+            return metric
+    raise UsageError(catalog.path, f"cannot be searched by {name!r}", f"it has {', '.join(metrics)}")
+
+
+def conditions_of(catalog: Catalog, where: Where) -> Filter:
+    """Return a filter whose conditions the catalogue's fields can meet.
+
+    Raises
+    ------
+    UsageError
+        If no item has a field, or a number is asked of a text, or a text of a number.
+    """
+    conditions = as_filter(where)
+    if not conditions:
+        return ()
+    fields = OWN_FIELDS | catalog.fields
+    for condition in conditions:
+        kind, subject = fields.get(condition.field), f"filter on {condition.field!r}"
+        if kind is None:
+            raise UsageError(subject, "no item has such a field", f"there are {', '.join(fields)}")
+        if condition.has_range and kind != "number":
+            values = catalog.store.facet(condition.field, limit=1) if kind == "text" else ()
+            example = f", such as {values[0][0]!r}" if values else ""
+            raise UsageError(subject, f"holds text here{example}, which has no range", "use = or !=")
+        values_asked = (*condition.any_of, *condition.none_of)
+        if kind == "number" and values_asked and all(isinstance(v, str | bool) for v in values_asked):
+            raise UsageError(subject, f"holds numbers here, not {values_asked[0]!r}", "such as 9.5 or 10..50")
+    return conditions
+
+
+def stored_points(catalog: Catalog, ids: Sequence[str], vectors: Sequence[str] = ()) -> list[Point]:
+    """Return the points of items, in this order, with the vectors named.
+
+    Raises
+    ------
+    ItemNotFoundError
+        If an id is not in the catalogue.
+    """
+    stored = catalog.store.get(ids, vectors=vectors)
+    missing = [item_id for item_id in ids if item_id not in stored]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ItemNotFoundError(catalog.path, f"no item {', '.join(map(repr, missing[:3]))}{more}")
+    return [stored[item_id] for item_id in ids]
+
+
+def _compared(catalog: Catalog, embedding: Vector) -> Vector:
+    """Return what a raw embedding is compared by."""
+    dimension = catalog.card.dimension
+    if embedding.shape != (dimension,):
+        raise InvalidInputError(catalog.path, f"an embedding here is ({dimension},), not {embedding.shape}")
+    if not np.isfinite(embedding).all():
+        raise InvalidInputError(catalog.path, "the embedding to search with holds NaN or infinity")
+    vector: Vector = catalog.schema.map.apply(embedding[None])[0]
+    return vector
+
+
+def _example_points(catalog: Catalog, examples: Sequence[str | Example], metric: Metric) -> ExamplePoints:
+    """Look up what is liked or disliked."""
+    from serupa.recommend.engine import Example, ExamplePoints
+
+    given = [Example(one) if isinstance(one, str) else one for one in examples]
+    stored = iter(stored_points(catalog, [one.item_id for one in given if one.item_id is not None], [metric]))
+    vectors = np.empty((len(given), catalog.schema.map.dimension), np.float32)
+    points: list[Point | None] = []
+    for row, example in enumerate(given):
+        if example.embedding is None:
+            point = next(stored)
+            vectors[row] = point.vectors[metric]
+            points.append(point)
+        else:
+            vectors[row] = _compared(catalog, example.embedding)
+            points.append(None)
+    return ExamplePoints(vectors, np.array([example.weight for example in given]), tuple(points))
+
+
+def _nearest(
+    catalog: Catalog,
+    vector: Vector,
+    request: SearchRequest,
+    *,
+    metric: Metric,
+    where: Filter,
+    exclude: Sequence[str],
+) -> list[Neighbor]:
+    """Return ranks ``offset + 1`` to ``offset + k``."""
+    end = request.offset + request.k
+    limit = end if request.by == "item" else 4 * end
+    while True:
+        (neighbors,) = catalog.store.search(
+            vector[None], metric, limit, where=where, exclude=[exclude], exact=request.exact
+        )
+        distinct = neighbors if request.by == "item" else first_of_each_product(neighbors)
+        if len(distinct) >= end or len(neighbors) < limit:
+            return distinct[request.offset : end]
+        limit *= 4
+
+
+def _hits(neighbors: Sequence[Neighbor], metric: Metric, offset: int) -> tuple[Hit, ...]:
+    return tuple(
+        Hit(rank, item_of(n.payload), n.distance, similarity_of(n.distance, metric))
+        for rank, n in enumerate(neighbors, offset + 1)
+    )
