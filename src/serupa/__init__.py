@@ -7,10 +7,8 @@
 ...         print(hit.rank, hit.item.product_id, hit.similarity)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from serupa.errors import (
+    EARLIER_NAMES,
     CatalogError,
     ConflictError,
     DamagedError,
@@ -26,8 +24,8 @@ from serupa.errors import (
     UnavailableError,
     UsageError,
 )
-from serupa.items import Hit, Item
 
+TYPE_CHECKING = False  # as typing has it, which takes longer to load than all of this
 if TYPE_CHECKING:
     from serupa.catalog import Catalog as Catalog
     from serupa.catalog.ingest import AddReport as AddReport
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from serupa.encoders import Encoder as Encoder
     from serupa.encoders import load_encoder as load_encoder
     from serupa.images import Crop as Crop
+    from serupa.items import Hit as Hit
+    from serupa.items import Item as Item
     from serupa.recommend.engine import Example as Example
 
 __version__ = "0.1.0"
@@ -47,6 +47,8 @@ _LATER = {
     "Crop": "serupa.images",
     "Encoder": "serupa.encoders",
     "Example": "serupa.recommend.engine",
+    "Hit": "serupa.items",
+    "Item": "serupa.items",
     "Recommendation": "serupa.catalog.results",
     "SearchResult": "serupa.catalog.results",
     "load_encoder": "serupa.encoders",
@@ -83,7 +85,11 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in _LATER:
+        from importlib import import_module
+
         return getattr(import_module(_LATER[name]), name)
+    if name in EARLIER_NAMES:
+        return SerupaError
     raise AttributeError(f"module 'serupa' has no attribute {name!r}")
 
 

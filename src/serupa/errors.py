@@ -106,6 +106,18 @@ class MissingExtraError(UnavailableError):
         self.extra = extra
 
 
+EARLIER_NAMES = frozenset(("EncoderError", "ImageError", "WeightsError"))
+"""Of errors before there was one for each cause: whoever catches one of them catches every error."""
+
+TYPE_CHECKING = False
+if not TYPE_CHECKING:  # for programs that run, not for code that is written now
+
+    def __getattr__(name: str) -> object:
+        if name in EARLIER_NAMES:
+            return SerupaError
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 # The errors by room, until each room raises by cause.
 
 

@@ -221,3 +221,14 @@ def test_numbers_are_whole_however_narrow_the_terminal(
     shown = capsys.readouterr().out
     for value in ("0.1234", "0.8766"):
         assert value in shown
+
+
+def test_errors_by_their_earlier_names() -> None:
+    """Programs that catch what a room raised once catch what it raises now."""
+    import serupa
+    from serupa import errors
+
+    for name in errors.EARLIER_NAMES:
+        assert getattr(errors, name) is getattr(serupa, name) is SerupaError
+    with pytest.raises(AttributeError):
+        errors.NothingError  # noqa: B018

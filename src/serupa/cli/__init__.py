@@ -6,10 +6,10 @@ import os
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import TYPE_CHECKING
 
 from serupa.errors import SerupaError, printable
 
+TYPE_CHECKING = False  # as typing has it, which takes a while to load: Ctrl-C is heeded from `main` on
 if TYPE_CHECKING:
     from typing import NoReturn, TextIO
 
