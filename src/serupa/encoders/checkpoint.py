@@ -15,7 +15,7 @@ import math
 import os
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -169,7 +169,7 @@ def _decode(data: bytes | memoryview, dtype: str) -> Array:
     return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
 
 
-# --- .pth
+# --- .pth: torch/serialization.py, _save and _legacy_save
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,17 +210,10 @@ def _read_zip(data: bytes) -> object:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read_archive(archive, len(data))
-    except (
-        zipfile.BadZipFile,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        OverflowError,
-    ) as error:
+    except _UnfitError:
+        raise
+    except Exception as error:  # the library's own, and what a table of contents that is wrong makes of it
         raise _UnfitError(f"not a whole .pth file ({error})") from error
-    except (KeyError, OSError, MemoryError) as error:
-        raise _UnfitError("not a whole .pth file: its table of contents is wrong") from error
 
 
 def _read_archive(archive: zipfile.ZipFile, size: int) -> object:
@@ -295,28 +288,22 @@ def _no_storage(kind: _StorageType, key: str, count: int) -> _Storage:
     raise _UnfitError("a tensor stands where none belongs")
 
 
+_FindStorage = Callable[[_StorageType, str, int], _Storage]
+
+
 def _rebuild_tensor(*arguments: object) -> _Tensor:
     """``torch._utils._rebuild_tensor_v2``: storage, offset, shape, strides and what only training needs."""
-    if not 4 <= len(arguments) <= 7:
+    storage, offset, shape, strides = arguments[:4] if 4 <= len(arguments) <= 7 else (None,) * 4
+    numbers = _is_count(offset) and _are_counts(shape) and _are_counts(strides)
+    if not isinstance(storage, _Storage) or not numbers:
         raise _UnfitError("a tensor is not described as torch.save does")
-    storage, offset, shape, strides = arguments[:4]
-    if not (
-        isinstance(storage, _Storage) and _is_count(offset) and _are_counts(shape) and _are_counts(strides)
-    ):
-        raise _UnfitError("a tensor is not described as torch.save does")
-    tensor = _Tensor(
-        storage, cast(int, offset), tuple(cast("Sequence[int]", shape)), tuple(cast("Sequence[int]", strides))
-    )
+    tensor = _Tensor(storage, cast(Any, offset), cast(Any, shape), cast(Any, strides))
     if len(tensor.shape) != len(tensor.strides) or not _can_be(tensor.shape):
         raise _UnfitError("a tensor's shape and strides do not fit")
     # A stride of 0 repeats a number: no tensor may outgrow its storage that way
     count = math.prod(tensor.shape)
     last = sum((side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if (
-        count > storage.count
-        or tensor.offset > storage.count
-        or (count and tensor.offset + last >= storage.count)
-    ):
+    if count > storage.count or tensor.offset + (last + 1 if count else 0) > storage.count:
         raise _UnfitError("a tensor reaches beyond its storage")
     return tensor
 
@@ -340,9 +327,7 @@ def _ordered_dict(*arguments: object) -> dict[object, object]:
     """``OrderedDict()`` or ``OrderedDict([[key, value], ...])``."""
     items: dict[object, object] = {}
     pairs = arguments[0] if arguments else []
-    if len(arguments) > 1 or not isinstance(pairs, list):
-        raise _UnfitError("an OrderedDict is not described as torch.save does")
-    for pair in pairs:
+    for pair in pairs if len(arguments) <= 1 and isinstance(pairs, list) else [None]:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise _UnfitError("an OrderedDict is not described as torch.save does")
         items[_key(pair[0])] = pair[1]
@@ -375,105 +360,108 @@ _GLOBALS: dict[str, object] = {
 }
 _MARK = object()
 _NONSENSE = "the pickle in the file is damaged"
-_NO_STORAGE = "a storage is not described as torch.save does"
+
+_PUSH = frozenset(
+    ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+)
+_CONSTANTS: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "MARK": lambda: _MARK,
+}
 
 
 class _Machine:
     """Runs the few pickle instructions that describe dictionaries of tensors; refuses all others."""
 
-    def __init__(self, find_storage: Callable[[_StorageType, str, int], _Storage]) -> None:
+    def __init__(self, find_storage: _FindStorage) -> None:
         self._find_storage = find_storage
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
     def run(self, file: io.BytesIO) -> object:
         """Run one pickle and leave the file behind it."""
-        for name, argument in _instructions(file):
-            if name == "STOP":
-                return self._pop()
-            self._step(name, argument)
+        start = file.tell()
+        try:
+            for opcode, argument, position in pickletools.genops(file):
+                if position is not None and position - start > _LARGEST_PICKLE:
+                    raise _UnfitError("the pickle in the file is too long")
+                if opcode.name == "STOP":
+                    return self._pop()
+                self._step(opcode.name, argument)
+        except (ValueError, OverflowError, MemoryError, IndexError) as error:
+            raise _UnfitError("the file is truncated or damaged") from error
         raise _UnfitError("the pickle in the file does not end")
 
     def _step(self, name: str, argument: Any) -> None:
+        """Run an instruction that puts a value on the stack, or remembers one."""
         if name in _PUSH:
             self._stack.append(argument)
         elif name in _CONSTANTS:
             self._stack.append(_CONSTANTS[name]())
-        elif name in _STEPS:
-            _STEPS[name](self, argument)
-        else:
-            raise _UnfitError(f"asks for the pickle instruction {name}, and only tensors are read")
+        elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            self._memo[len(self._memo) if argument is None else argument] = self._top()
+        elif name in ("BINGET", "LONG_BINGET"):
+            if argument not in self._memo:
+                raise _UnfitError(_NONSENSE)
+            self._stack.append(self._memo[argument])
+        elif name not in ("PROTO", "FRAME"):
+            self._combine(name, argument)
 
-    def skip(self, _argument: Any) -> None:
-        """``PROTO`` and ``FRAME``: nothing to do."""
+    def _combine(self, name: str, argument: Any) -> None:
+        """Run an instruction that makes something of the values on the stack."""
+        match name:
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                self._stack.append(tuple([self._pop() for _ in range(int(name[-1]))][::-1]))
+            case "TUPLE":
+                self._stack.append(tuple(self._pop_to_mark()))
+            case "APPEND" | "APPENDS":
+                items = [self._pop()] if name == "APPEND" else self._pop_to_mark()
+                self._top(list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = [self._pop(), self._pop()][::-1] if name == "SETITEM" else self._pop_to_mark()
+                self._set_items(items)
+            case "GLOBAL":
+                self._stack.append(_global(argument))
+            case "STACK_GLOBAL":
+                word, module = self._pop(), self._pop()
+                if not isinstance(word, str) or not isinstance(module, str):
+                    raise _UnfitError(_NONSENSE)
+                self._stack.append(_global(f"{module} {word}"))
+            case "REDUCE":
+                self._call()
+            case "BUILD":  # a module's _metadata, or attributes of a tensor: nothing that an encoder needs
+                self._pop()
+                self._top()
+            case "BINPERSID":
+                self._stack.append(self._storage(self._pop()))
+            case _:
+                raise _UnfitError(f"asks for the pickle instruction {name}, and only tensors are read")
 
-    def mark(self, _argument: Any) -> None:
-        self._stack.append(_MARK)
-
-    def put(self, place: int | None) -> None:
-        self._memo[len(self._memo) if place is None else place] = self._top()
-
-    def get(self, place: int) -> None:
-        if place not in self._memo:
-            raise _UnfitError(_NONSENSE)
-        self._stack.append(self._memo[place])
-
-    def tuple_of(self, count: int) -> None:
-        self._stack.append(tuple([self._pop() for _ in range(count)][::-1]))
-
-    def tuple_from_mark(self, _argument: Any) -> None:
-        self._stack.append(tuple(self._pop_to_mark()))
-
-    def append(self, _argument: Any) -> None:
-        self._extend([self._pop()])
-
-    def appends(self, _argument: Any) -> None:
-        self._extend(self._pop_to_mark())
-
-    def set_item(self, _argument: Any) -> None:
-        value, key = self._pop(), self._pop()
-        self._set_items([key, value])
-
-    def set_items(self, _argument: Any) -> None:
-        self._set_items(self._pop_to_mark())
-
-    def find_global(self, name: str) -> None:
-        if name not in _GLOBALS:
-            readable = name.replace(" ", ".")
-            raise _UnfitError(f"asks for {readable!r:.120}, and only tensors are read: it may not be safe")
-        self._stack.append(_GLOBALS[name])
-
-    def find_global_on_stack(self, _argument: Any) -> None:
-        name, module = self._pop(), self._pop()
-        if not isinstance(name, str) or not isinstance(module, str):
-            raise _UnfitError(_NONSENSE)
-        self.find_global(f"{module} {name}")
-
-    def call(self, _argument: Any) -> None:
+    def _call(self) -> None:
         arguments, function = self._pop(), self._pop()
-        if not any(function is known for known in _CALLABLES.values()) or not isinstance(arguments, tuple):
+        if not any(function is one for one in _CALLABLES.values()) or not isinstance(arguments, tuple):
             raise _UnfitError("the pickle in the file calls what is not a function")
         self._stack.append(function(*arguments))
 
-    def build(self, _argument: Any) -> None:
-        self._pop()  # a module's _metadata, or attributes of a tensor: nothing that an encoder needs
-        self._top()
-
-    def find_storage(self, _argument: Any) -> None:
+    def _storage(self, identity: object) -> _Storage:
         """Find ``("storage", type, key, device, count)``; the legacy format adds a view, None by now."""
-        identity = self._pop()
-        if (
-            not isinstance(identity, tuple)
-            or len(identity) not in (5, 6)
-            or identity[5:] not in ((), (None,))
-        ):
-            raise _UnfitError(_NO_STORAGE)
-        word, kind, key, _device, count = identity[:5]
-        if word != "storage" or not isinstance(kind, _StorageType) or not isinstance(key, str):
-            raise _UnfitError(_NO_STORAGE)
-        if not _is_count(count):
-            raise _UnfitError(_NO_STORAGE)
-        self._stack.append(self._find_storage(kind, key, count))
+        match identity:
+            case ("storage", _StorageType() as kind, str(key), _, count, *rest) if rest in ([], [None]):
+                if _is_count(count):
+                    return self._find_storage(kind, key, cast(int, count))
+        raise _UnfitError("a storage is not described as torch.save does")
+
+    def _set_items(self, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise _UnfitError(_NONSENSE)
+        target = self._top(dict)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[_key(key)] = value
 
     def _top(self, kind: type = object) -> Any:
         if not self._stack or self._stack[-1] is _MARK or not isinstance(self._stack[-1], kind):
@@ -493,59 +481,9 @@ class _Machine:
             items.append(item)
         raise _UnfitError(_NONSENSE)
 
-    def _set_items(self, items: list[Any]) -> None:
-        if len(items) % 2:
-            raise _UnfitError(_NONSENSE)
-        target = self._top(dict)
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
 
-    def _extend(self, items: list[Any]) -> None:
-        self._top(list).extend(items)
-
-
-_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": _Machine.skip,
-    "FRAME": _Machine.skip,
-    "MARK": _Machine.mark,
-    "BINPUT": _Machine.put,
-    "LONG_BINPUT": _Machine.put,
-    "MEMOIZE": _Machine.put,
-    "BINGET": _Machine.get,
-    "LONG_BINGET": _Machine.get,
-    "TUPLE1": lambda machine, _argument: machine.tuple_of(1),
-    "TUPLE2": lambda machine, _argument: machine.tuple_of(2),
-    "TUPLE3": lambda machine, _argument: machine.tuple_of(3),
-    "TUPLE": _Machine.tuple_from_mark,
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.appends,
-    "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
-    "GLOBAL": _Machine.find_global,
-    "STACK_GLOBAL": _Machine.find_global_on_stack,
-    "REDUCE": _Machine.call,
-    "BUILD": _Machine.build,
-    "BINPERSID": _Machine.find_storage,
-}
-_PUSH = frozenset(
-    ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
-)
-_CONSTANTS: dict[str, Callable[[], object]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-}
-
-
-def _instructions(file: io.BytesIO) -> Iterator[tuple[str, Any]]:
-    start = file.tell()
-    try:
-        for opcode, argument, position in pickletools.genops(file):
-            if position is not None and position - start > _LARGEST_PICKLE:
-                raise _UnfitError("the pickle in the file is too long")
-            yield opcode.name, argument
-    except (ValueError, OverflowError, MemoryError, IndexError) as error:
-        raise _UnfitError("the file is truncated or damaged") from error
+def _global(name: str) -> object:
+    if name not in _GLOBALS:
+        readable = name.replace(" ", ".")
+        raise _UnfitError(f"asks for {readable!r:.120}, and only tensors are read: it may not be safe")
+    return _GLOBALS[name]

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.encoders.cards import Card, OnnxPorts, load_card
+from serupa.encoders.cards import Card, WeightsSource, load_card
 from serupa.encoders.encoder import OUR_PORTS, Encoder
 from serupa.encoders.session import (
     NEEDS,
@@ -29,11 +30,12 @@ from serupa.encoders.session import (
     open_session,
     session_options,
 )
-from serupa.encoders.weights import Weights, find_weights
+from serupa.encoders.weights import find_weights
 from serupa.errors import InvalidInputError, SerupaError, UnavailableError
-from serupa.files.cache import write_whole
+from serupa.files.atomic import write_atomic
 from serupa.items import Item
 from serupa.sources import read_source
+from serupa.vectors import unit
 
 if TYPE_CHECKING:
     import onnx
@@ -111,24 +113,6 @@ class Quantized:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    model: bytes
-    encoder: Encoder
-    kept_float: tuple[str, ...]
-    cosines: Embeddings
-    precision: tuple[float, float] | None
-
-    @property
-    def cosine(self) -> float:
-        return float(self.cosines.mean())
-
-    @property
-    def passes(self) -> bool:
-        lost = 0.0 if self.precision is None else self.precision[0] - self.precision[1]
-        return self.cosine >= MEAN_COSINE and lost <= PRECISION_LOSS + 1e-9
-
-
 def quantize(
     name: str,
     source: str | os.PathLike[str],
@@ -172,48 +156,81 @@ def quantize(
         most `PRECISION_LOSS` of precision at 1.
     """
     card = load_card(name)
-    found = find_weights(card, weights)
-    exact = Encoder(card, found.sha256, open_session(card, found))
-    items, pixels = _read(exact, source)
-    tell(f"{len(items)} photos read")
-    labels = np.array([item.product_id or f"\0{i}" for i, item in enumerate(items)])
-    expected = exact.encode(pixels)
+    file = find_weights(card, weights)
+    exact = Encoder(card, file.sha256, open_session(card, file))
+    photos = _read(exact, source)
+    tell(f"{len(photos.pixels)} photos read")
     with tempfile.TemporaryDirectory(prefix="serupa-") as folder:
-        prepared = _prepare(card, found, Path(folder))
-        work = _Work(
-            card,
-            prepared=prepared,
-            folder=Path(folder),
-            pixels=pixels,
-            expected=expected,
-            labels=labels,
-        )
-        method, ranges = work.best_ranges(tell)
-        candidates = [work.candidate(ranges, ())]
-        if not (candidates[0].passes and candidates[0].cosine >= _FAITHFUL):
-            layers = work.by_sensitivity(ranges, tell)
-            candidates += [work.candidate(ranges, layers[:kept]) for kept in _KEPT if kept < len(layers)]
-        passing = [candidate for candidate in candidates if candidate.passes]
-        if not passing:
-            raise _refusal(card, candidates)
-        chosen, speed = _choose(exact, passing, pixels[:_TIMED])
-    target = Path(out if out is not None else f"{card.name}-int8")
-    model, written = _write(card, chosen.model, target)
+        quantizer = _Quantizer(card, model_file(card, file), Path(folder))
+        method, ranges = _best_ranges(quantizer, photos, tell)
+        tries = [photos.measure(quantizer.model(ranges))]
+        if not (tries[0].passes and tries[0].cosine >= _FAITHFUL):
+            layers = _by_sensitivity(quantizer, ranges, photos, tell)
+            counts = [count for count in _KEPT if count < len(layers)]
+            tries += [photos.measure(quantizer.model(ranges, layers[:count])) for count in counts]
+    passing = [one for one in tries if one.passes]
+    if not passing:
+        raise _refusal(card, tries)
+    best, speed = _choose(exact, passing, photos.pixels[:_TIMED])
+    model, written = _write(card, best.model.content, Path(out if out is not None else f"{card.name}-int8"))
     return Quantized(
         card=written,
         model=model,
         method=method,
-        kept_float=chosen.kept_float,
-        photos=len(items),
-        cosine=chosen.cosine,
-        cosine_min=float(chosen.cosines.min()),
-        precision=chosen.precision,
+        kept_float=best.model.kept_float,
+        photos=len(photos.pixels),
+        cosine=best.cosine,
+        cosine_min=best.cosine_min,
+        precision=best.precision,
         speed=speed,
     )
 
 
-def _read(encoder: Encoder, source: str | os.PathLike[str]) -> tuple[list[Item], Pixels]:
-    items = _spread(list(read_source(source).items()))
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model with 8-bit integers, but for some layers, and the encoder that it makes."""
+
+    content: bytes
+    kept_float: tuple[str, ...]
+    encoder: Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """How near a model comes to the one in float: see `Quantized`."""
+
+    model: _Model
+    cosine: float
+    cosine_min: float
+    precision: tuple[float, float] | None
+
+    @property
+    def passes(self) -> bool:
+        lost = 0.0 if self.precision is None else self.precision[0] - self.precision[1]
+        return self.cosine >= MEAN_COSINE and lost <= PRECISION_LOSS + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Photos:
+    """What models are measured on: pixels, products, and embeddings in float."""
+
+    pixels: Pixels
+    labels: NDArray[np.str_]
+    expected: Embeddings
+
+    def measure(self, model: _Model, count: int | None = None) -> _Measured:
+        """Compare a model with the one in float, on about so many of the photos, or on all."""
+        some = slice(None, None, max(1, len(self.pixels) // count) if count else 1)
+        expected, embeddings = self.expected[some], model.encoder.encode(self.pixels[some])
+        cosines = (unit(embeddings) * unit(expected)).sum(axis=1)
+        before, after = (_precision_at_1(rows, self.labels[some]) for rows in (expected, embeddings))
+        precision = None if before is None or after is None else (before, after)
+        return _Measured(model, float(cosines.mean()), float(cosines.min()), precision)
+
+
+def _read(encoder: Encoder, source: str | os.PathLike[str]) -> _Photos:
+    """Read at most `_PHOTOS` photos of a source, and leave out those that cannot be used."""
+    items = _spread([entry for entry in read_source(source) if isinstance(entry, Item)])
 
     def pixels_of(item: Item) -> Pixels | None:
         try:
@@ -222,12 +239,14 @@ def _read(encoder: Encoder, source: str | os.PathLike[str]) -> tuple[list[Item],
             return None
 
     with ThreadPoolExecutor(available_cpus()) as threads:
-        read = list(threads.map(pixels_of, items))
-    usable = [(item, pixels) for item, pixels in zip(items, read, strict=True) if pixels is not None]
+        read = list(zip(items, threads.map(pixels_of, items), strict=True))
+    usable = [(item, pixels) for item, pixels in read if pixels is not None]
     if len(usable) < _FEWEST:
         problem = f"{len(usable)} photos can be used; calibration needs {_FEWEST}, better {_PHOTOS}"
         raise InvalidInputError(source, problem)
-    return [item for item, _ in usable], np.stack([pixels for _, pixels in usable])
+    pixels = np.stack([pixels for _, pixels in usable])
+    labels = np.array([item.product_id or f"\0{number}" for number, (item, _) in enumerate(usable)])
+    return _Photos(pixels, labels, encoder.encode(pixels))
 
 
 def _spread(items: list[Item]) -> list[Item]:
@@ -238,139 +257,133 @@ def _spread(items: list[Item]) -> list[Item]:
     return [item for start in starts for item in items[start : start + _RUN]]
 
 
-def _prepare(card: Card, weights: Weights, folder: Path) -> Path:
-    """Write the model with constants folded, batch norm folded and every node named."""
-    import onnx
-    import onnxruntime as ort
-
-    plain, prepared = folder / "plain.onnx", folder / "prepared.onnx"
-    plain.write_bytes(model_file(card, weights))
-    options = session_options(1)
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(prepared)
-    ort.InferenceSession(str(plain), options, providers=["CPUExecutionProvider"])
-    model = onnx.load(str(prepared))
-    for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
-    onnx.save(model, str(prepared))
-    return prepared
+def _precision_at_1(embeddings: Embeddings, labels: NDArray[np.str_]) -> float | None:
+    """Return how often the nearest other photo is of the same product, over products with several photos."""
+    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    asked = np.flatnonzero(counts[numbers] > 1)
+    if len(asked) == 0:
+        return None
+    rows = unit(embeddings)
+    likeness = rows[asked] @ rows.T
+    likeness[np.arange(len(asked)), asked] = -np.inf
+    return float((numbers[likeness.argmax(axis=1)] == numbers[asked]).mean())
 
 
-class _Work:
-    """The model that is being quantised, and the photos that it is measured on."""
+def _best_ranges(quantizer: _Quantizer, photos: _Photos, tell: Callable[[str], None]) -> tuple[str, Ranges]:
+    """Calibrate by every method; return the one that keeps the embeddings best, no layer in float."""
+    shown = photos.pixels[:: max(1, len(photos.pixels) // _CALIBRATION)][:_CALIBRATION]
+    cosines, ranges = {}, {}
+    for method in _METHODS:
+        ranges[method] = quantizer.calibrate(method, shown)
+        cosines[method] = photos.measure(quantizer.model(ranges[method]), 4 * _PROBES).cosine
+        tell(f"{method}: mean cosine {cosines[method]:.4f} with every layer quantised")
+    best = max(_METHODS, key=cosines.__getitem__)
+    return best, ranges[best]
 
-    def __init__(
-        self,
-        card: Card,
-        *,
-        prepared: Path,
-        folder: Path,
-        pixels: Pixels,
-        expected: Embeddings,
-        labels: NDArray[np.str_],
-    ) -> None:
-        import onnx
 
+def _by_sensitivity(
+    quantizer: _Quantizer, ranges: Ranges, photos: _Photos, tell: Callable[[str], None]
+) -> list[str]:
+    """Return the layers, first the one that alone, quantised, changes the embeddings most."""
+    cosines = {}
+    for layer in quantizer.layers:
+        others = [other for other in quantizer.layers if other != layer]
+        cosines[layer] = photos.measure(quantizer.model(ranges, others), _PROBES).cosine
+    ordered = sorted(cosines, key=cosines.__getitem__)
+    tell("most sensitive: " + ", ".join(f"{layer} {cosines[layer]:.4f}" for layer in ordered[:5]))
+    return ordered
+
+
+class _Quantizer:
+    """Makes models with 8-bit integers of one in float."""
+
+    def __init__(self, card: Card, model: bytes, folder: Path) -> None:
         self._card = _quantized_card(card, "model.onnx")
-        self._prepared = prepared
         self._folder = folder
-        self._pixels = pixels
-        self._expected = expected
-        self._labels = labels
+        self._prepared = _prepare(model, folder)
         self._full_range = has_vnni()
-        nodes = onnx.load(str(prepared)).graph.node
-        self._layers = [node.name for node in nodes if node.op_type in _LAYERS]
+        kinds = {node.name: node.op_type for node in self._load().graph.node}
+        self.layers = [name for name, kind in kinds.items() if kind in _LAYERS]
         # the pooled mean is the embedding itself: quantising it saves nothing and costs accuracy
-        self._never = [node.name for node in nodes if node.op_type in ("GlobalAveragePool", "ReduceMean")]
-        if not self._layers:
+        self._pools = [name for name, kind in kinds.items() if kind in ("GlobalAveragePool", "ReduceMean")]
+        if not self.layers:
             raise InvalidInputError(card.name, "its model has no convolution that could be quantised")
 
-    def best_ranges(self, tell: Callable[[str], None]) -> tuple[str, Ranges]:
-        """Calibrate by every method; return the one that keeps the embeddings best, no layer in float."""
-        probes = slice(0, None, max(1, len(self._pixels) // (4 * _PROBES)))
-        found = []
-        for method in _METHODS:
-            ranges = self._calibrate(method)
-            kept = self._encoder(self._quantize(ranges, ())).encode(self._pixels[probes])
-            found.append((float(_cosines(kept, self._expected[probes]).mean()), method, ranges))
-            tell(f"{method}: mean cosine {found[-1][0]:.4f} with every layer quantised")
-        _, method, ranges = max(found, key=lambda entry: entry[0])
-        return method, ranges
-
-    def by_sensitivity(self, ranges: Ranges, tell: Callable[[str], None]) -> list[str]:
-        """Return the layers, first the one that alone, quantised, changes the embeddings most."""
-        probes = slice(0, None, max(1, len(self._pixels) // _PROBES))
-        kept = {}
-        for layer in self._layers:
-            others = [other for other in self._layers if other != layer]
-            embeddings = self._encoder(self._quantize(ranges, others)).encode(self._pixels[probes])
-            kept[layer] = float(_cosines(embeddings, self._expected[probes]).mean())
-        ordered = sorted(self._layers, key=lambda layer: kept[layer])
-        tell("most sensitive: " + ", ".join(f"{layer} {kept[layer]:.4f}" for layer in ordered[:5]))
-        return ordered
-
-    def candidate(self, ranges: Ranges, kept_float: Sequence[str]) -> _Candidate:
-        """Quantise all layers but these, and measure."""
-        model = self._quantize(ranges, kept_float)
-        encoder = self._encoder(model)
-        embeddings = encoder.encode(self._pixels)
-        before, after = (_precision_at_1(e, self._labels) for e in (self._expected, embeddings))
-        precision = None if before is None or after is None else (before, after)
-        cosines = _cosines(embeddings, self._expected)
-        return _Candidate(model, encoder, tuple(kept_float), cosines, precision)
-
-    def _calibrate(self, method: str) -> Ranges:
+    def calibrate(self, method: str, pixels: Pixels) -> Ranges:
+        """Return the range of every activation on some photos."""
         from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
-        chosen = {
+        kinds = {
             "minmax": CalibrationMethod.MinMax,
             "percentile": CalibrationMethod.Percentile,
             "entropy": CalibrationMethod.Entropy,
-        }[method]
-        photos = self._pixels[:: max(1, len(self._pixels) // _CALIBRATION)][:_CALIBRATION]
-        given = Encoder(self._card, "", self._session(self._prepared.read_bytes()))
+        }
+        in_float = self._encoder(self._prepared.read_bytes())
         with _quiet():
             calibrator = create_calibrator(
                 str(self._prepared),
                 augmented_model_path=str(self._folder / f"{method}.onnx"),
-                calibrate_method=chosen,
+                calibrate_method=kinds[method],
             )
             # in pieces: the calibrator holds the activations of all photos that it is given at once
-            for start in range(0, len(photos), _CHUNK):
-                calibrator.collect_data(_inputs(given, photos[start : start + _CHUNK]))
+            for start in range(0, len(pixels), _CHUNK):
+                calibrator.collect_data(_inputs(in_float, pixels[start : start + _CHUNK]))
             return calibrator.compute_data()
 
-    def _quantize(self, ranges: Ranges, kept_float: Sequence[str]) -> bytes:
+    def model(self, ranges: Ranges, kept_float: Sequence[str] = ()) -> _Model:
+        """Quantise all layers but these."""
         import onnx
         from onnxruntime.quantization import QDQQuantizer, QuantType
         from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
         with _quiet():
             quantizer = QDQQuantizer(
-                onnx.load(str(self._prepared)),
+                self._load(),
                 per_channel=True,
                 reduce_range=not self._full_range,
                 weight_qType=QuantType.QInt8,
                 activation_qType=QuantType.QUInt8,  # processors multiply unsigned by signed
                 tensors_range=ranges,
                 nodes_to_quantize=[],
-                nodes_to_exclude=[*self._never, *kept_float],
+                nodes_to_exclude=[*self._pools, *kept_float],
                 op_types_to_quantize=list({*QDQRegistry, *QLinearOpsRegistry}),
                 extra_options={},
             )
-            model: onnx.ModelProto = quantizer.quantize_model()
+            model = quantizer.quantize_model()
         if self._full_range:
             onnx.helper.set_model_props(model, {NEEDS: "vnni"})
-        return bytes(model.SerializeToString())
+        content = bytes(model.SerializeToString())
+        return _Model(content, tuple(kept_float), self._encoder(content))
+
+    def _load(self) -> onnx.ModelProto:
+        import onnx
+
+        return onnx.load(str(self._prepared))
 
     def _encoder(self, model: bytes) -> Encoder:
-        return Encoder(self._card, "", self._session(model))
-
-    def _session(self, model: bytes) -> Any:
         import onnxruntime as ort
 
         options = session_options(available_cpus())
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return Encoder(
+            self._card, "", ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        )
+
+
+def _prepare(model: bytes, folder: Path) -> Path:
+    """Write a model with constants and batch norm folded, and every node named."""
+    import onnx
+    import onnxruntime as ort
+
+    prepared = folder / "prepared.onnx"
+    options = session_options(1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(prepared)
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    named = onnx.load(str(prepared))
+    for number, node in enumerate(named.graph.node):
+        node.name = f"{node.op_type}_{number}"
+    onnx.save(named, str(prepared))
+    return prepared
 
 
 def _inputs(encoder: Encoder, photos: Pixels) -> Any:
@@ -398,27 +411,9 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _cosines(a: Embeddings, b: Embeddings) -> Embeddings:
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines: Embeddings = (a * b).sum(axis=1) / np.maximum(lengths, 1e-12)
-    return cosines
-
-
-def _precision_at_1(embeddings: Embeddings, labels: NDArray[np.str_]) -> float | None:
-    """Return how often the nearest other photo is of the same product, over products with several photos."""
-    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    asked = np.flatnonzero(counts[numbers] > 1)
-    if len(asked) == 0:
-        return None
-    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
-    likeness = unit[asked] @ unit.T
-    likeness[np.arange(len(asked)), asked] = -np.inf
-    return float((numbers[likeness.argmax(axis=1)] == numbers[asked]).mean())
-
-
-def _choose(exact: Encoder, candidates: Sequence[_Candidate], pixels: Pixels) -> tuple[_Candidate, float]:
-    """Return the most faithful of the fast candidates, and how many times faster than in float it is."""
-    encoders = [exact, *(candidate.encoder for candidate in candidates)]
+def _choose(exact: Encoder, passing: Sequence[_Measured], pixels: Pixels) -> tuple[_Measured, float]:
+    """Return the most faithful of the fast models, and how many times faster than in float it is."""
+    encoders = [exact, *(one.model.encoder for one in passing)]
     taken: list[list[float]] = [[] for _ in encoders]
     for _ in range(_ROUNDS):
         for encoder, times in zip(encoders, taken, strict=True):
@@ -427,39 +422,31 @@ def _choose(exact: Encoder, candidates: Sequence[_Candidate], pixels: Pixels) ->
             times.append(time.process_time() - started)
     in_float, *quantized = [statistics.median(times) for times in taken]
     fast = [i for i, seconds in enumerate(quantized) if seconds <= _AS_FAST * min(quantized)]
-    best = max(fast, key=lambda i: candidates[i].cosine)
-    return candidates[best], in_float / quantized[best]
+    best = max(fast, key=lambda i: passing[i].cosine)
+    return passing[best], in_float / quantized[best]
 
 
-def _refusal(card: Card, candidates: Sequence[_Candidate]) -> InvalidInputError:
-    nearest = max(candidates, key=lambda candidate: candidate.cosine)
+def _refusal(card: Card, tries: Sequence[_Measured]) -> InvalidInputError:
+    nearest = max(tries, key=lambda one: one.cosine)
     lost = ""
     if nearest.precision is not None:
         lost = f", P@1 {nearest.precision[0]:.3f} to {nearest.precision[1]:.3f}"
     return InvalidInputError(
         card.name,
-        f"not quantised: the best of {len(candidates)} tries keeps a mean cosine of {nearest.cosine:.4f}"
-        f"{lost}, and at least {MEAN_COSINE} with at most {PRECISION_LOSS} of P@1 lost is asked for",
+        f"not quantised: the best of {len(tries)} tries keeps a mean cosine of {nearest.cosine:.4f}{lost}, "
+        f"and at least {MEAN_COSINE} with at most {PRECISION_LOSS} of P@1 lost is asked for",
         "give more photos, or stay with float",
     )
 
 
 def _quantized_card(card: Card, file: str) -> Card:
-    ports: OnnxPorts = card.onnx or OUR_PORTS
-    return Card.from_dict(
-        {
-            **card.to_dict(),
-            "name": f"{card.name}-int8",
-            "title": f"{card.title}, quantised to 8 bits",
-            "architecture": "onnx",
-            "weights": {"file": file},
-            "onnx": {
-                "input": ports.input,
-                "layout": ports.layout,
-                "output": ports.output,
-                **({"feature_map": ports.feature_map} if ports.feature_map else {}),
-            },
-        }
+    return msgspec.structs.replace(
+        card,
+        name=f"{card.name}-int8",
+        title=f"{card.title}, quantised to 8 bits",
+        architecture="onnx",
+        weights=WeightsSource(file=file),
+        onnx=card.onnx or OUR_PORTS,
     )
 
 
@@ -467,9 +454,13 @@ def _write(card: Card, model: bytes, folder: Path) -> tuple[Path, Path]:
     """Write the model, then the card that names it."""
     made = _quantized_card(card, f"{card.name}-int8.onnx")
     files = folder / made.weights.file, folder / f"{made.name}.toml"
-    for path, content in zip(files, (model, _toml(made).encode()), strict=True):
-        if not write_whole(path, content):
-            raise UnavailableError(path, "cannot be written", "choose another folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in zip(files, (model, _toml(made).encode()), strict=True):
+            write_atomic(path, content)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise UnavailableError(folder, problem, "choose another folder with --out") from error
     return files
 
 
