@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from serupa.cli.commands import app
 from serupa.files import memory
 
 _DECODE = """
@@ -54,3 +56,14 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch, where
     monkeypatch.setattr(memory.sys, "platform", where)
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
     memory.keep_freed_memory.__wrapped__()
+
+
+@pytest.mark.parametrize(("command", "kept"), [("tune", True), ("evaluate", True), ("info", False)])
+def test_commands_that_decode_many_photos_keep_it(
+    command: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting for the whole process: made by commands, never by a call of the library."""
+    calls: list[str] = []
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: calls.append(command))
+    CliRunner().invoke(app, [command, "-c", str(tmp_path / "none")])
+    assert bool(calls) == kept

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
 from serupa.errors import CatalogError, SerupaError
-from serupa.files.memory import keep_freed_memory
 from serupa.filters import Condition
 from serupa.images import read_bytes
 from serupa.items import Failure, Item
@@ -163,7 +162,6 @@ class Indexer:
             What was added, updated, left, and failed.
         """
         report, started, before = self.report, time.perf_counter(), self._store.count()
-        keep_freed_memory()
         threads = available_cpus()
         pending: deque[Future[_Read]] = deque()
         told = 0.0

@@ -79,8 +79,13 @@ app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 
 
+# These may keep memory that a photo gives back for the next one: see `keep_freed_memory`
+_DECODE_MANY = frozenset(("evaluate", "index", "reproduce", "serve", "tune"))
+
+
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
 ) -> None:
     if version:
@@ -88,3 +93,7 @@ def _root(
 
         typer.echo(f"serupa {serupa.__version__}")
         raise typer.Exit
+    if context.invoked_subcommand in _DECODE_MANY:
+        from serupa.files.memory import keep_freed_memory
+
+        keep_freed_memory()

@@ -18,9 +18,6 @@ from serupa.encoders.graph import GraphBuilder
 if TYPE_CHECKING:
     from serupa.encoders.cards import Card
 
-VERSION = 1
-"""Raised whenever the graph of the same weights becomes another."""
-
 _EPSILON = 1e-3
 _STEM = 32
 _HEAD = 1280

@@ -230,7 +230,7 @@ class _Photos:
 
 def _read(encoder: Encoder, source: str | os.PathLike[str]) -> _Photos:
     """Read at most `_PHOTOS` photos of a source, and leave out those that cannot be used."""
-    items = _spread([entry for entry in read_source(source) if isinstance(entry, Item)])
+    items = _spread(list(read_source(source).items()))
 
     def pixels_of(item: Item) -> Pixels | None:
         try:

@@ -16,9 +16,6 @@ from serupa.encoders.graph import GraphBuilder
 if TYPE_CHECKING:
     from serupa.encoders.cards import Card
 
-VERSION = 1
-"""Raised whenever the graph of the same weights becomes another."""
-
 _EPSILON = 1e-5
 _BLOCKS = (3, 4, 6, 3)
 _EXPANSION = 4

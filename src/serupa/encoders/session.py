@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serupa.encoders.cards import Card
-from serupa.encoders.graph import OPSET
 from serupa.encoders.weights import Weights
 from serupa.errors import InvalidInputError, UnavailableError, UsageError
 from serupa.files.cache import cache_dir, discard, file_sha256, write_whole
@@ -22,7 +21,8 @@ from serupa.files.cache import cache_dir, discard, file_sha256, write_whole
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-_BUILDERS = {"efficientnet-lite0": "efficientnet", "resnet50": "resnet"}
+# The module that builds the graph of an architecture, and a number that is raised whenever that graph changes
+_BUILDERS = {"efficientnet-lite0": ("efficientnet", 1), "resnet50": ("resnet", 1)}
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
 
@@ -192,21 +192,18 @@ def _graph(card: Card, weights: Weights, key: str) -> Path | bytes:
         return path
     from serupa.encoders.checkpoint import read_checkpoint
 
+    builder: Any = importlib.import_module(f"serupa.encoders.{_BUILDERS[card.architecture][0]}")
     state = read_checkpoint(weights.path)
     try:
-        graph = bytes(_builder(card).build_graph(state, card))
+        graph = bytes(builder.build_graph(state, card))
     except InvalidInputError as error:
         raise InvalidInputError(weights.path, error.problem) from error
     _keep(path, graph)
     return graph
 
 
-def _builder(card: Card) -> Any:
-    return importlib.import_module(f"serupa.encoders.{_BUILDERS[card.architecture]}")
-
-
 def _graph_key(card: Card, weights: Weights) -> str:
-    code = [card.architecture, _builder(card).VERSION, OPSET]
+    code = [card.architecture, _BUILDERS[card.architecture][1]]
     return _digest([weights.sha256, *code, card.dimension, card.input_size, card.mean, card.std])
 
 

@@ -19,7 +19,6 @@ from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference
 from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, compare, evaluate, has_label
 from serupa.evaluation.ranking import Neighbors
-from serupa.files.memory import keep_freed_memory
 from serupa.storage.base import grouped
 from serupa.storage.opening import place_of
 from serupa.vectors import Metric
@@ -292,7 +291,6 @@ def _embedded(
     catalog: Catalog, items: list[Item], label: str, progress: Progress | None
 ) -> tuple[EmbeddedItems, tuple[str, ...]]:
     """Encode a query set; return also the photos that cannot be used, which stop no other."""
-    keep_freed_memory()
     encoder = catalog.encoder
     usable: list[Item] = []
     unreadable: list[str] = []

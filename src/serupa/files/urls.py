@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 from serupa.errors import SerupaError
-from serupa.files.http import fetch, is_http
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -26,7 +25,7 @@ def read_url(url: str, limit: int) -> bytes:
     OSError
         If it cannot be read: it says why, and which package is missing where one is.
     """
-    if is_http(url):
+    if url.lower().startswith(("http://", "https://")):
         return _downloaded(url, limit)
     system, path = open_system(url)
     try:
@@ -42,6 +41,8 @@ def read_url(url: str, limit: int) -> bytes:
 
 
 def _downloaded(url: str, limit: int) -> bytes:
+    from serupa.files.http import fetch
+
     try:
         return fetch(url, limit).data or b""
     except SerupaError as error:

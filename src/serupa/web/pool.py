@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from serupa.encoders.session import available_cpus
 from serupa.errors import SerupaError
-from serupa.files.memory import keep_freed_memory
 from serupa.images import Crop
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ class EncodingPool:
     """
 
     def __init__(self, encoder: Encoder, *, places: int, batch: int, metrics: Metrics) -> None:
-        keep_freed_memory()
         self._encoder = encoder
         self._places = places
         self._batch = batch
