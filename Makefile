@@ -86,16 +86,18 @@ constraints:
 
 # What users install, in an environment of its own: its bill of materials and its licences are looked at.
 build/users: $(BIN)/python $(PACKAGE)
-	$(PIP) uv cyclonedx-bom pip-licenses pip-audit
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/users
-	$(BIN)/uv pip install --quiet --python build/users --constraint constraints.txt '.[web,report,parquet]'
+	$(PIP) pip-tools cyclonedx-bom pip-licenses pip-audit
+	$(PYTHON) -m venv --clear build/users
+	build/users/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  '.[web,report,parquet]'
 	@touch $@
 
 # The versions of constraints.txt with the hashes of their files (pip takes hashes in a file of requirements, not
 # of constraints), and the bill of materials, CycloneDX.
 lock: build/users
-	$(BIN)/uv pip compile --quiet --extra dev --constraint constraints.txt --python-version 3.11 --generate-hashes \
-	  --no-annotate --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --extra dev --constraint constraints.txt \
+	  --generate-hashes --strip-extras --unsafe-package serupa --no-annotate --no-emit-options \
+	  --output-file requirements.lock pyproject.toml
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --output-file sbom.cdx.json build/users/bin/python
 
