@@ -17,8 +17,9 @@ from serupa.catalog.query import rank
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference
-from serupa.evaluation.protocol import EmbeddedItems, Evaluation, Progress, compare, evaluate, has_label
+from serupa.evaluation.protocol import EmbeddedItems, Evaluation, compare, evaluate, has_label
 from serupa.evaluation.ranking import Neighbors
+from serupa.progress import Progress, silent
 from serupa.storage.base import grouped
 from serupa.storage.opening import place_of
 from serupa.vectors import Metric
@@ -224,7 +225,7 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
     if place.has_catalog():
         place.release()
         return Catalog.open(other)
-    total, tell = catalog.count(), progress or (lambda *_: None)
+    total, tell = catalog.count(), progress or silent
     made = Catalog.create(directory, other, metrics=catalog.metrics)
     try:
         report = made.add(

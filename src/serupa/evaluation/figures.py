@@ -32,7 +32,7 @@ from PIL import Image, ImageOps
 
 from serupa.errors import MissingExtraError
 from serupa.evaluation.protocol import Estimate
-from serupa.vectors import Metric
+from serupa.vectors import Metric, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -462,16 +462,15 @@ def map_points(embeddings: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingExtraError("the report", "report") from error
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit = np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0)
-    start = _plane(unit, seed)
-    if len(unit) < 5:
+    directions = unit(embeddings)
+    start = _plane(directions, seed)
+    if len(directions) < 5:
         return start
-    perplexity = min(30.0, (len(unit) - 1) / 3)
+    perplexity = min(30.0, (len(directions) - 1) / 3)
     model = TSNE(2, perplexity=perplexity, init=(start * 1e-4).astype(np.float32), random_state=seed)
     # Its threads wait for one another; on a busy machine that took ten times as long.
     with threadpool_limits(1, "openmp"):
-        return np.asarray(model.fit_transform(unit), np.float64)
+        return np.asarray(model.fit_transform(directions), np.float64)
 
 
 @_styled
@@ -639,13 +638,15 @@ def _similarity_axis(axes: Axes, *, logarithmic: bool) -> None:
     _numbers(axes.xaxis, LogLocator(subs=subs if decades > 0.5 else tuple(np.arange(1.0, 10.0))), "{x:g}")
 
 
-def _plane(unit: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+def _plane(directions: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     """First two principal components, of spread 1, and a little noise that tells doubles apart."""
     from sklearn.decomposition import PCA
 
-    points = np.random.default_rng(seed).normal(scale=1e-3, size=(len(unit), 2))
-    if np.ptp(unit, axis=0).max() > 1e-6:
-        components = PCA(min(2, *unit.shape), svd_solver="full").fit_transform(unit.astype(np.float64))
+    points = np.random.default_rng(seed).normal(scale=1e-3, size=(len(directions), 2))
+    if np.ptp(directions, axis=0).max() > 1e-6:
+        components = PCA(min(2, *directions.shape), svd_solver="full").fit_transform(
+            directions.astype(np.float64)
+        )
         points[:, : components.shape[1]] += components / max(float(components[:, 0].std()), 1e-12)
     return points
 

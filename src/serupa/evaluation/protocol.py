@@ -19,10 +19,8 @@ from serupa.errors import ConflictError, InvalidInputError
 from serupa.evaluation import intervals, measures
 from serupa.evaluation.comparison import Difference, paired_differences, title
 from serupa.evaluation.ranking import ArrayRanker, Neighbors, Ranker, id_order, relevant_ranks
+from serupa.progress import Progress, silent
 from serupa.vectors import METRICS, Metric
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many queries are done, and of how many."""
 
 AT_K = ("precision", "recall", "hit_rate", "ndcg")
 WHOLE = ("map", "r_precision")
@@ -353,7 +351,7 @@ def evaluate(
     elif ranker is None:
         ranker = ArrayRanker(gallery.ids, gallery.embeddings, plan.items.ids, plan.items.embeddings)
     measured = {
-        metric: _measure(gallery, plan, ranker, metric, ks=ks, progress=progress or (lambda *_: None))
+        metric: _measure(gallery, plan, ranker, metric, ks=ks, progress=progress or silent)
         for metric in metrics
     }
     # Intervals and tests of all measures come from the same resamples: their differences are paired.

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.vectors import METRICS, Metric
+from serupa.vectors import METRICS, Metric, unit
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -205,7 +205,7 @@ class _Comparison:
             raise ValueError(f"unknown metric {metric!r}; there are {', '.join(METRICS)}")
         self._metric = metric
         if metric == "cosine":
-            self._queries, self._gallery = _unit(queries), _unit(gallery)
+            self._queries, self._gallery = unit(queries), unit(gallery)
             self._query_sizes, self._largest = np.ones(len(queries), np.float32), 1.0
         else:
             # Distances do not depend on the origin, rounding does: it is least when the data is centred.
@@ -247,9 +247,7 @@ def _distances(rows: Floats, query: Floats, metric: Metric) -> NDArray[np.float6
         return np.asarray(np.abs(a - b).sum(axis=1), np.float64)
     if metric == "euclidean":
         return np.asarray(np.sqrt(np.square(a - b).sum(axis=1)), np.float64)
-    lengths = np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum())
-    cosines = np.divide((a * b).sum(axis=1), lengths, out=np.zeros(len(a)), where=lengths > 0)
-    return np.asarray(1.0 - cosines, np.float64)
+    return np.asarray(1.0 - (unit(a) * unit(b)).sum(axis=1), np.float64)
 
 
 def _sums_of_minima(queries: Floats, gallery: Floats) -> Floats:
@@ -316,10 +314,3 @@ def _sizes(x: Floats, metric: Metric) -> Floats:
     if metric == "euclidean":
         return np.asarray(np.einsum("ij,ij->i", x, x), np.float32)
     return np.array([np.abs(row).sum() for row in x], np.float32)
-
-
-def _unit(x: Floats) -> Floats:
-    narrow = np.asarray(x, np.float32)
-    lengths = np.linalg.norm(narrow, axis=1, keepdims=True)
-    unit: Floats = np.divide(narrow, lengths, out=np.zeros_like(narrow), where=lengths > 0)
-    return unit

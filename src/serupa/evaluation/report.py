@@ -20,9 +20,10 @@ from serupa.errors import MissingExtraError, SerupaError, UnavailableError
 from serupa.evaluation import figures
 from serupa.evaluation.comparison import title as measure_title
 from serupa.evaluation.figures import Example, Shown
-from serupa.evaluation.protocol import EmbeddedItems, Estimate, Evaluation, Progress, has_label
+from serupa.evaluation.protocol import EmbeddedItems, Estimate, Evaluation, has_label
 from serupa.images import thumbnail
 from serupa.items import Item
+from serupa.progress import Progress, silent
 from serupa.vectors import Metric, similarity_of
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def write_report(
         If the files cannot be written.
     """
     _require_extra()
-    tell = progress or (lambda *_: None)
+    tell = progress or silent
     material = _Material(evaluation, gallery, items, query_items)
     drawn: dict[str, Drawn] = {}
     tell("drawing the report", 0, len(FIGURES) + 1)

@@ -44,7 +44,7 @@ from serupa.vectors import Metric
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
-    from serupa.evaluation.protocol import Progress
+    from serupa.progress import Progress
 
 Codes = w.Codes
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from serupa.catalog import Catalog
 from serupa.errors import InvalidInputError
 from serupa.evaluation.experiment import embedded_items, evaluate_catalog
-from serupa.evaluation.protocol import Evaluation, Progress
+from serupa.evaluation.protocol import Evaluation
 from serupa.evaluation.report import write_report
 from serupa.paper.artefacts import write_artefacts
 from serupa.paper.selection import Selection, select_classes
 from serupa.paper.table import beside_paper
+from serupa.progress import Progress, silent
 from serupa.sources.deepfashion import deepfashion_category
 from serupa.vectors import METRICS
 
@@ -97,7 +98,7 @@ def reproduce(
     UnavailableError
         If the encoder's weights are not here.
     """
-    out, tell = Path(directory), progress or (lambda *_: None)
+    out, tell = Path(directory), progress or silent
     items = list(deepfashion_category(deepfashion))
     selection = select_classes([item.product_id for item in items], classes=classes, min_images=min_images)
     if not selection.classes_after:
