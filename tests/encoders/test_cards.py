@@ -122,3 +122,10 @@ def test_reading_cards_imports_nothing_heavy() -> None:
     code = "import sys, serupa.encoders as e; e.list_cards(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"onnx", "onnxruntime", "huggingface_hub", "PIL", "safetensors"} & set(loaded.split())
+
+
+def test_the_card_in_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    path = tmp_path / "my-encoder.toml"
+    path.write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    assert load_card(path).weights.file == str(tmp_path / "my-encoder.onnx")

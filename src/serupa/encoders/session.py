@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _BUILDERS = {"efficientnet-lite0": ("efficientnet", 1), "resnet50": ("resnet", 1)}
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
+_LARGEST_KEPT = 256 * 2**20  # of weights: what is optimized once is kept, as large as they are
 
 NEEDS = "serupa.needs"
 """Key of a model's metadata that names what its processor must have: only ``vnni`` so far."""
@@ -55,15 +56,12 @@ def open_session(
     """
     chosen = choose_providers(providers)
     options = session_options(available_cpus() if threads is None else threads)
-    if card.architecture == "onnx":
-        _refuse_external_data(weights)
-        session = _start(weights.path, options, chosen, weights.path)
-        _refuse_processor(session, weights.path)
-        return session
-    key = _graph_key(card, weights)
-    if chosen != [_CPU]:
-        return _start(_graph(card, weights, key), options, chosen, weights.path)
-    return _open_optimized(card, weights, key, options)
+    if chosen == [_CPU] and weights.path.stat().st_size <= _LARGEST_KEPT:
+        session = _open_optimized(card, weights, options)
+    else:
+        session = _start(_graph(card, weights), options, chosen, weights.path)
+    _refuse_processor(session, weights.path)
+    return session
 
 
 def model_file(card: Card, weights: Weights) -> bytes:
@@ -74,10 +72,7 @@ def model_file(card: Card, weights: Weights) -> bytes:
     InvalidInputError
         As `open_session`.
     """
-    if card.architecture == "onnx":
-        _refuse_external_data(weights)
-        return weights.path.read_bytes()
-    graph = _graph(card, weights, _graph_key(card, weights))
+    graph = _graph(card, weights)
     return graph.read_bytes() if isinstance(graph, Path) else graph
 
 
@@ -162,13 +157,15 @@ def _start(
     return session
 
 
-def _open_optimized(
-    card: Card, weights: Weights, key: str, options: ort.SessionOptions
-) -> ort.InferenceSession:
+def _open_optimized(card: Card, weights: Weights, options: ort.SessionOptions) -> ort.InferenceSession:
     """Open the graph as ONNX Runtime optimised it on this processor before, or optimise it now."""
     import onnxruntime as ort
 
-    path = cache_dir() / "optimized" / f"{_digest([key, ort.__version__, *_cpu_identity()])}.onnx"
+    path = (
+        cache_dir()
+        / "optimized"
+        / f"{_digest([_graph_key(card, weights), ort.__version__, *_cpu_identity()])}.onnx"
+    )
     if _is_whole(path):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
@@ -176,18 +173,22 @@ def _open_optimized(
         except InvalidInputError:
             discard(path)
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    graph = _graph(card, weights, key)
+    graph = _graph(card, weights)
     with tempfile.TemporaryDirectory(prefix="serupa-") as folder:
         written = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(written)
         session = _start(graph, options, [_CPU], weights.path)
+        _refuse_processor(session, weights.path)
         _keep(path, written.read_bytes())
     return session
 
 
-def _graph(card: Card, weights: Weights, key: str) -> Path | bytes:
-    """Find the graph in the cache, or build it."""
-    path = cache_dir() / "graphs" / f"{key}.onnx"
+def _graph(card: Card, weights: Weights) -> Path | bytes:
+    """Return the weights where they are a graph already; else find it in the cache, or build it."""
+    if card.architecture == "onnx":
+        _refuse_external_data(weights)
+        return weights.path
+    path = cache_dir() / "graphs" / f"{_graph_key(card, weights)}.onnx"
     if _is_whole(path):
         return path
     from serupa.encoders.checkpoint import read_checkpoint
@@ -203,6 +204,8 @@ def _graph(card: Card, weights: Weights, key: str) -> Path | bytes:
 
 
 def _graph_key(card: Card, weights: Weights) -> str:
+    if card.architecture == "onnx":
+        return weights.sha256
     code = [card.architecture, _BUILDERS[card.architecture][1]]
     return _digest([weights.sha256, *code, card.dimension, card.input_size, card.mean, card.std])
 
