@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from serupa import Catalog, Crop
 from serupa.evaluation import measures
 from serupa.evaluation.comparison import Difference, paired_differences
-from serupa.learning.whitening import fit_whitening, unit
+from serupa.learning.whitening import fit_whitening
+from serupa.vectors import unit
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -131,12 +131,6 @@ class CatalogError(SerupaError):
     http_status = 422
 
 
-class ItemNotFoundError(CatalogError, NotFoundError):
-    """No item of the catalogue has the id that was asked for."""
-
-    http_status = 404
-
-
 class StoreError(CatalogError, UnavailableError):
     """The engine under a catalogue failed."""
 
@@ -145,11 +139,3 @@ class StoreError(CatalogError, UnavailableError):
 
 class StoreUnavailableError(StoreError):
     """A server that keeps a catalogue does not answer."""
-
-
-class FilterError(UsageError):
-    """A filter (``where``) cannot be understood."""
-
-
-class TasteError(UsageError):
-    """Likes and dislikes that were passed in cannot be understood."""

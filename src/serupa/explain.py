@@ -30,11 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError
 from serupa.images import open_photo
 from serupa.images.color import linear_rgb, srgb
+from serupa.images.sheet import font_for, save_picture, wrap
 from serupa.items import Item
-from serupa.vectors import Metric, as_metric, similarity_of
+from serupa.vectors import Metric, as_metric, distances, similarity_of, unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -128,14 +129,14 @@ def explain(
 
     Raises
     ------
-    ItemNotFoundError
+    NotFoundError
         If the catalogue has no such item.
     SerupaError
         If one of the photos cannot be read.
-    SerupaError
-        If the encoder gives no feature maps.
-    CatalogError
-        If the metric is none of the three, or the item's photo is another than when it was indexed.
+    UsageError
+        If the encoder gives no feature maps, or the metric is none of the three.
+    ConflictError
+        If the item's photo is another than when it was indexed.
     """
     chosen = as_metric(metric or catalog.metrics[0])
     held = catalog.get(item) if isinstance(item, str) else item
@@ -146,8 +147,7 @@ def explain(
     _refuse_changed(catalog, held, item_cells.mean(axis=0))
     query_cells, item_cells = map(catalog.schema.map.apply_to_cells, (query_cells, item_cells))
     query, other = query_cells.mean(axis=0), item_cells.mean(axis=0)
-    value = measure(query, other, chosen)
-    distance = max(0.0, 1.0 - value) if chosen == "cosine" else value
+    distance = float(distances(query[None], other[None], chosen)[0, 0])
     grid = query_map.shape[1:]
     return Explanation(
         chosen,
@@ -178,29 +178,18 @@ def contributions(
     Returns
     -------
     ndarray of float32, shape (n,)
-        They add up to `measure` of the mean and ``other``; zeros where a norm is 0.
+        They add up to the cosine similarity of the mean and ``other``, or to their distance; zeros where a
+        norm is 0.
     """
     mean = cells.mean(axis=0)
     if metric == "cosine":
-        direction = _divided(other, float(np.linalg.norm(mean) * np.linalg.norm(other)))
-        shares = cells @ direction
+        length = float(np.linalg.norm(mean)) or np.inf
+        shares = cells @ (unit(other) / length)
     else:
         gap = mean - other
-        direction = _divided(gap, float(np.linalg.norm(gap))) if metric == "euclidean" else np.sign(gap)
-        shares = (cells - other) @ direction
-    found: NDArray[np.float32] = (shares / len(cells)).astype(np.float32)
-    return found
-
-
-def measure(one: NDArray[np.float64], other: NDArray[np.float64], metric: Metric) -> float:
-    """Return what contributions add up to: the cosine similarity, or one of the distances."""
-    if metric == "cosine":
-        return float(_divided(one, float(np.linalg.norm(one) * np.linalg.norm(other))) @ other)
-    return float(np.linalg.norm(one - other, 1 if metric == "manhattan" else 2))
-
-
-def _divided(values: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
-    return values / norm if norm else np.zeros_like(values)
+        shares = (cells - other) @ (unit(gap) if metric == "euclidean" else np.sign(gap))
+    shared: NDArray[np.float32] = (shares / len(cells)).astype(np.float32)
+    return shared
 
 
 def _cells(feature_map: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -210,9 +199,9 @@ def _cells(feature_map: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _refuse_changed(catalog: Catalog, item: Item, now: NDArray[np.float64]) -> None:
     _, (stored,) = catalog.embeddings([item.id])
-    if measure(stored.astype(np.float64), now, "cosine") < 1 - _SAME:
-        raise CatalogError(
-            f"{item.id}: its photo is another than when it was indexed; index it again, then explain"
+    if distances(stored[None], now[None], "cosine")[0, 0] > _SAME:
+        raise ConflictError(
+            item.id, "its photo is another than when it was indexed", "index it again, then explain"
         )
 
 
@@ -262,8 +251,8 @@ def draw(
     ------
     SerupaError
         If one of the photos cannot be read.
-    CatalogError
-        If the file cannot be written.
+    UsageError, UnavailableError
+        If the file's ending is that of no picture, or it cannot be written.
     """
     heats = (explanation.query, explanation.item)
     photos = [_fitted(open_photo(one, min_side=_PANEL)) for one in (photo, item.image)]
@@ -281,18 +270,18 @@ def draw(
     sheet = Image.new("RGB", (sum(widths) + 3 * _GAP, top + height + bottom), _PAPER)
     pen = ImageDraw.Draw(sheet)
     measured = f"{explanation.metric} distance {explanation.distance:.4f}"
-    pen.text((_GAP, 24), f"Similarity {explanation.similarity:.4f}", fill=_INK, font=_font(32))
-    pen.text((_GAP, 66), measured, fill=_QUIET, font=_font(16))
+    pen.text(
+        (_GAP, 24), f"Similarity {explanation.similarity:.4f}", fill=_INK, font=ImageFont.load_default(32)
+    )
+    pen.text((_GAP, 66), measured, fill=_QUIET, font=ImageFont.load_default(16))
     x = _GAP
     for panel, width, name in zip(panels, widths, (title, item.name), strict=True):
-        pen.text((x, top - 28), _shortened(name, width), fill=_INK, font=_font(16))
+        font, letters = font_for(name, 16)
+        pen.text((x, top - 28), wrap(letters, font, width, 1)[0], fill=_INK, font=font)
         sheet.paste(panel, (x, top))
         x += width + _GAP
     _legend(sheet, top + height + 24, explanation, sign * low, sign * high)
-    try:
-        sheet.save(file)
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"{file}: cannot be written ({error})") from error
+    save_picture(sheet, file)
 
 
 def color_map(steps: int = 256) -> NDArray[np.uint8]:
@@ -346,22 +335,7 @@ def _legend(sheet: Image.Image, y: int, explanation: Explanation, low: float, hi
     bar = Image.fromarray(color_map(width)[None]).resize((width, 12))
     sheet.paste(bar, (_GAP, y))
     ends = (f"{low:.4f}", f"{high:.4f}")
-    pen.text((_GAP, y + 16), ends[0], fill=_QUIET, font=_font(14))
-    pen.text(
-        (_GAP + width - pen.textlength(ends[1], _font(14)), y + 16), ends[1], fill=_QUIET, font=_font(14)
-    )
+    pen.text((_GAP, y + 16), ends[0], fill=_QUIET, font=ImageFont.load_default(14))
+    pen.text((_GAP + width, y + 16), ends[1], fill=_QUIET, font=ImageFont.load_default(14), anchor="ra")
     words = f"What each region adds to the {explanation.what}; lighter is more alike"
-    pen.text((_GAP, y + 38), words, fill=_INK, font=_font(14))
-
-
-def _shortened(text: str, width: int) -> str:
-    font = _font(16)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "\u2026") > width:
-        text = text[:-1]
-    return text + "\u2026"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    pen.text((_GAP, y + 38), words, fill=_INK, font=ImageFont.load_default(14))

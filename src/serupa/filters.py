@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serupa.errors import FilterError
+from serupa.errors import UsageError
 
 Scalar = str | int | float | bool
 
@@ -73,7 +73,7 @@ def as_filter(where: Where) -> Filter:
 
     Raises
     ------
-    FilterError
+    UsageError
         If a condition cannot be understood.
     """
     if where is None:
@@ -89,10 +89,8 @@ def _from_mapping(field: str, value: Any) -> Condition:
     if isinstance(value, Mapping):
         unknown = set(value) - {"gt", "gte", "lt", "lte", "not", "any"}
         if unknown or not value:
-            raise FilterError(
-                f"filter on {field!r}: {', '.join(sorted(map(str, unknown))) or 'nothing'} given; "
-                "use gt, gte, lt, lte, any or not"
-            )
+            given = ", ".join(sorted(map(str, unknown))) or "nothing"
+            raise UsageError(f"filter on {field!r}", f"{given} given", "use gt, gte, lt, lte, any or not")
         bounds = {key: _number(field, value[key]) for key in ("gt", "gte", "lt", "lte") if key in value}
         return Condition(
             field,
@@ -102,7 +100,7 @@ def _from_mapping(field: str, value: Any) -> Condition:
         )
     values = _scalars(field, value)
     if not values:
-        raise FilterError(f"filter on {field!r}: an empty list matches nothing")
+        raise UsageError(f"filter on {field!r}", "an empty list matches nothing")
     return Condition(field, any_of=values)
 
 
@@ -111,7 +109,9 @@ def _scalars(field: str, value: Any) -> tuple[Scalar, ...]:
     for one in values:
         finite = not isinstance(one, float) or math.isfinite(one)
         if not isinstance(one, str | int | float | bool) or not finite:
-            raise FilterError(f"filter on {field!r}: {one!r} is not a text, a finite number or a truth value")
+            raise UsageError(
+                f"filter on {field!r}", f"{one!r} is not a text, a finite number or a truth value"
+            )
     return values
 
 
@@ -121,14 +121,16 @@ def _number(field: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise FilterError(f"filter on {field!r}: {value!r} is not a finite number")
+        raise UsageError(f"filter on {field!r}", f"{value!r} is not a finite number")
     return number
 
 
 def _from_text(text: str) -> Condition:
     match = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
-        raise FilterError(f"filter {text!r}: write field=value, field!=value, field=1..9 or field>=1")
+        raise UsageError(
+            f"filter {text!r}", "is none", "write field=value, field!=value, field=1..9 or field>=1"
+        )
     field, op, value = match["field"], match["op"], match["value"].strip()
     if op in _BOUNDS:
         return Condition(field, **{_BOUNDS[op]: _number(field, value)})  # type: ignore[arg-type]

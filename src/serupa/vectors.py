@@ -60,7 +60,7 @@ def mean_direction(embeddings: NDArray[np.float32]) -> Vector:
     return mean
 
 
-def distances(rows: NDArray[np.float32], others: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
+def distances(rows: NDArray[Any], others: NDArray[Any], metric: Metric) -> NDArray[np.float64]:
     """Return the distances ``(n, m)`` of rows ``(n, d)`` from others ``(m, d)``.
 
     Cosine ``1 - a.b / (|a| |b|)``, Euclidean ``sqrt(sum (a - b)^2)``, Manhattan ``sum |a - b|``. A vector of

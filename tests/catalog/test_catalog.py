@@ -18,12 +18,12 @@ from serupa import (
     CatalogError,
     Crop,
     Item,
-    ItemNotFoundError,
+    NotFoundError,
     load_encoder,
 )
 from serupa.catalog.query import SearchRequest, rank
 from serupa.encoders import Card, load_card
-from serupa.errors import InvalidInputError, NotFoundError, UsageError
+from serupa.errors import InvalidInputError, UsageError
 from serupa.vectors import METRICS
 from tests.conftest import draw_photo
 
@@ -205,7 +205,7 @@ def test_remove(catalog: Catalog, items: list[Item]) -> None:
     assert catalog.remove(where={"category": "hats"}) == 7
     assert len(catalog) == 15
     assert catalog.search(items[0].image, 1)[0].item != items[0]
-    with pytest.raises(ItemNotFoundError, match="'item-00'"):
+    with pytest.raises(NotFoundError, match="'item-00'"):
         catalog.remove(["item-02", "item-00"])
     assert catalog.get("item-02")
     assert catalog.remove(["item-02", "item-03"], where={"category": "shirts"}) == 1
@@ -245,11 +245,11 @@ def test_info(catalog: Catalog) -> None:
 
 
 def test_what_is_not_there(catalog: Catalog, items: list[Item], tmp_path: Path) -> None:
-    with pytest.raises(ItemNotFoundError, match="'nothing'"):
+    with pytest.raises(NotFoundError, match="'nothing'"):
         catalog.get("nothing")
-    with pytest.raises(ItemNotFoundError):
+    with pytest.raises(NotFoundError):
         catalog.similar("nothing")
-    with pytest.raises(ItemNotFoundError):
+    with pytest.raises(NotFoundError):
         catalog.embeddings(["item-00", "nothing"])
     with pytest.raises(UsageError):
         catalog.search(items[0].image, metric="hamming")

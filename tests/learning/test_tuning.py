@@ -15,10 +15,10 @@ import pytest
 from serupa import Catalog, CatalogError, Item
 from serupa.catalog.query import SearchRequest
 from serupa.encoders import Encoder
+from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.experiment import evaluate_catalog
-from serupa.learning.tuning import FEWEST_PRODUCTS, Tuning, learn, parse_labels, tune, undo
-from serupa.learning.whitening import unit
-from serupa.vectors import METRICS
+from serupa.learning.tuning import Tuning, learn, parse_labels, tune, undo
+from serupa.vectors import METRICS, unit
 from serupa_sample import write_sample
 from tests.synthetic import filled, product_photos
 
@@ -182,7 +182,7 @@ def test_undo(shop: Catalog) -> None:
     assert shop.tuning is None
     assert answers(shop) == before
     np.testing.assert_allclose(shop.embeddings()[1], raw, rtol=1e-4, atol=1e-5)
-    with pytest.raises(CatalogError, match="is not tuned, there is nothing to undo"):
+    with pytest.raises(UsageError):
         undo(shop)
 
 
@@ -232,21 +232,23 @@ def learn_anything(embeddings: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("products", "labels", "message"),
+    ("products", "labels", "error"),
     [
-        (["P"] * 40, "product_id", f"1 values of product_id .* tuning needs {FEWEST_PRODUCTS}"),
-        ([f"P{row}" for row in range(40)], "product_id", "0 values of product_id are on two photos"),
-        ([None] * 40, "product_id", "no item has a product_id"),
-        ([f"P{row // 2}" for row in range(40)], "colour", "no item has a field 'colour' .* category"),
-        ([f"P{row // 2}" for row in range(40)], {"product_id": 0.0}, "must be above 0, not 0"),
-        ([f"P{row // 2}" for row in range(40)], {"product_id": float("nan")}, "must be above 0, not nan"),
-        ([f"P{row // 2}" for row in range(40)], "category", "category holds lists"),
+        (["P"] * 40, "product_id", InvalidInputError),
+        ([f"P{row}" for row in range(40)], "product_id", InvalidInputError),
+        ([None] * 40, "product_id", UsageError),
+        ([f"P{row // 2}" for row in range(40)], "colour", UsageError),
+        ([f"P{row // 2}" for row in range(40)], {"product_id": 0.0}, UsageError),
+        ([f"P{row // 2}" for row in range(40)], {"product_id": float("nan")}, UsageError),
+        ([f"P{row // 2}" for row in range(40)], "category", UsageError),
     ],
 )
-def test_too_little_to_learn_from(tmp_path: Path, products: list[Any], labels: Any, message: str) -> None:
+def test_too_little_to_learn_from(
+    tmp_path: Path, products: list[Any], labels: Any, error: type[SerupaError]
+) -> None:
     embeddings = product_photos(10)[0]
     with filled(tmp_path / "c", embeddings, products, [["a", "b"]] * 40) as catalog:
-        with pytest.raises(CatalogError, match=message):
+        with pytest.raises(error):
             tune(catalog, labels)
         assert catalog.tuning is None
 
@@ -258,12 +260,12 @@ def test_categories_that_are_lists_are_not_in_the_way(tmp_path: Path) -> None:
 
 
 def test_an_empty_catalogue_and_one_whose_photos_are_all_the_same(tmp_path: Path) -> None:
-    with Catalog.create(tmp_path / "empty") as catalog, pytest.raises(CatalogError, match="no item has"):
+    with Catalog.create(tmp_path / "empty") as catalog, pytest.raises(UsageError):
         tune(catalog)
     same = np.ones((60, 8), np.float32)
     products = [f"P{row // 3}" for row in range(60)]
     with filled(tmp_path / "same", same, products) as catalog:
-        with pytest.raises(CatalogError, match="photos that share a label do not differ"):
+        with pytest.raises(InvalidInputError):
             tune(catalog)
         assert catalog.tuning is None
 
@@ -275,9 +277,9 @@ def test_a_whitening_of_another_encoder_is_refused(shop: Catalog) -> None:
 
 def test_labels_as_the_command_line_writes_them() -> None:
     assert parse_labels(["product_id", "category:0.3"]) == {"product_id": 1.0, "category": 0.3}
-    with pytest.raises(CatalogError, match="'category:much': write a label as FIELD or FIELD:WEIGHT"):
+    with pytest.raises(UsageError):
         parse_labels(["category:much"])
-    with pytest.raises(CatalogError, match="product_id is given twice"):
+    with pytest.raises(UsageError):
         parse_labels(["product_id", "product_id:2"])
 
 

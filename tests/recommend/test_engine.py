@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serupa import Catalog, Example, Item, ItemNotFoundError
+from serupa import Catalog, Example, Item, NotFoundError
 from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, UsageError
 from serupa.recommend.engine import ExamplePoints, Group, cluster, recommend
@@ -149,7 +149,7 @@ def test_plain_data(shop: Catalog) -> None:
 
 def test_refusals(shop: Catalog) -> None:
     item = one_of(shop, "Hats").id
-    with pytest.raises(ItemNotFoundError, match="'gone'"):
+    with pytest.raises(NotFoundError, match="'gone'"):
         shop.recommend(["gone"])
     with pytest.raises(UsageError):
         shop.recommend([item], [item])

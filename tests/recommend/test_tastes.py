@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serupa import Catalog, ItemNotFoundError, TasteError
+from serupa import Catalog
+from serupa.errors import InvalidInputError, NotFoundError
 from serupa.recommend.tastes import MOST, Taste, decayed, taste_from_file
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -61,12 +62,12 @@ def test_items_that_are_gone_are_passed_over_or_named(catalog: Catalog) -> None:
     assert [e.item_id for e in examples.likes] == ["item-00"]
     assert examples.dislikes == ()
     assert examples.unknown == ("gone", "lost")
-    with pytest.raises(ItemNotFoundError, match="'gone', 'lost'"):
+    with pytest.raises(NotFoundError, match="'gone', 'lost'"):
         taste.examples(catalog, strict=True)
 
 
 def test_a_photo_of_another_encoder_is_refused(catalog: Catalog) -> None:
-    with pytest.raises(TasteError, match="encoded by resnet50"):
+    with pytest.raises(InvalidInputError, match="resnet50"):
         Taste().liking(np.ones(2048, np.float32), encoder="resnet50").examples(catalog)
 
 
@@ -78,29 +79,31 @@ def test_it_holds_so_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    "data",
     [
-        ([], "an object with likes"),
-        ({"format": 2}, "of format 2"),
-        ({"likes": "a"}, "likes are a list"),
-        ({"likes": [3]}, "an id or an object"),
-        ({"likes": [{}]}, "needs an id or an embedding"),
-        ({"likes": [{"id": "a", "at": "yesterday"}]}, "'yesterday' is no time"),
-        ({"likes": [{"embedding": ["x"]}]}, "needs an id or an embedding"),
-        ({"likes": [{"embedding": [float("nan")]}]}, "finite numbers"),
+        [],
+        {"format": 2},
+        {"likes": "a"},
+        {"likes": [3]},
+        {"likes": [{}]},
+        {"likes": [{"id": "a", "at": "yesterday"}]},
+        {"likes": [{"embedding": ["x"]}]},
+        {"likes": [{"embedding": [float("nan")]}]},
+        {"dislikes": [{"embedding": []}]},
     ],
 )
-def test_what_is_no_taste_is_refused(data: object, message: str) -> None:
-    with pytest.raises(TasteError, match=message):
+def test_what_is_no_taste_is_refused(data: object) -> None:
+    with pytest.raises(InvalidInputError):
         Taste.from_dict(data)
 
 
 def test_files(tmp_path: Path) -> None:
     file = tmp_path / "taste.json"
-    with pytest.raises(TasteError, match=r"taste\.json: cannot be read"):
+    with pytest.raises(NotFoundError, match="taste"):
         taste_from_file(file)
-    file.write_text("{")
-    with pytest.raises(TasteError, match=r"taste\.json: is no taste"):
-        taste_from_file(file)
+    for text in ("{", "[1]", '{"likes": 3}'):
+        file.write_text(text)
+        with pytest.raises(InvalidInputError, match="taste"):
+            taste_from_file(file)
     file.write_text(json.dumps(Taste().liking("a").to_dict()))
     assert [m.what for m in taste_from_file(file).likes] == ["a"]

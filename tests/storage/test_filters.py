@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serupa import FilterError
+from serupa import UsageError
 from serupa.filters import Condition, as_filter
 from serupa.storage.base import grouped
 from serupa.vectors import similarity_of
@@ -36,7 +36,7 @@ def test_texts(text: str, expected: Condition) -> None:
 
 @pytest.mark.parametrize("text", ["", "color", "=x", "price>cheap", "price<nan", "price>=inf", "!"])
 def test_texts_that_say_nothing(text: str) -> None:
-    with pytest.raises(FilterError):
+    with pytest.raises(UsageError):
         as_filter([text])
 
 
@@ -65,7 +65,7 @@ def test_mappings() -> None:
     ],
 )
 def test_mappings_that_say_nothing(where: dict[str, object]) -> None:
-    with pytest.raises(FilterError, match="'a'"):
+    with pytest.raises(UsageError, match="'a'"):
         as_filter(where)
 
 

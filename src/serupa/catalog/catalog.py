@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -375,7 +376,7 @@ class Catalog:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If an id is not in the catalogue; nothing is removed then.
         UsageError
             If neither ids nor a filter are given.
@@ -465,7 +466,7 @@ class Catalog:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If the catalogue has no such item.
         """
         request = SearchRequest(
@@ -505,7 +506,7 @@ class Catalog:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If the catalogue has no such item.
         InvalidInputError
             If an embedding is not one of the catalogue's encoder.
@@ -540,7 +541,7 @@ class Catalog:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If the catalogue has no such item.
         """
         (point,) = stored_points(self, [item_id])
@@ -570,21 +571,18 @@ class Catalog:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If an id is not in the catalogue.
         """
-        schema = self._schema
-        names = (schema.embedding_name,)
         if ids is None:
-            batches: Iterable[list[Point]] = self._store.scroll(vectors=names)
-        else:
-            batches = (stored_points(self, batch, names) for batch in grouped(ids, 256))
-        read: list[str] = []
-        rows: list[NDArray[np.float32]] = []
-        for batch in batches:
-            read += [point.id for point in batch]
-            rows.append(np.stack([schema.embedding(point) for point in batch]))
-        return read, np.concatenate(rows) if rows else np.empty((0, self.card.dimension), np.float32)
+            items, embeddings = query.read_all(self)
+            return [item.id for item in items], embeddings
+        schema = self._schema
+        embeddings = np.empty((len(ids), schema.map.encoded), np.float32)
+        points = (stored_points(self, batch, [schema.embedding_name]) for batch in grouped(ids, 256))
+        for row, point in enumerate(chain.from_iterable(points)):
+            embeddings[row] = schema.embedding(point)
+        return list(ids), embeddings
 
     def use_whitening(
         self,

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import item_of
-from serupa.errors import InvalidInputError, ItemNotFoundError, UsageError
+from serupa.errors import InvalidInputError, NotFoundError, UsageError
 from serupa.filters import Condition, Filter, Where, as_filter
-from serupa.items import OWN_FIELDS, Hit
+from serupa.items import OWN_FIELDS, Hit, Item
 from serupa.storage.base import Neighbor, Point, first_of_each_product, grouped
 from serupa.vectors import Metric, Vector, mean_direction, similarity_of
 
@@ -272,15 +272,26 @@ def stored_points(catalog: Catalog, ids: Sequence[str], vectors: Sequence[str] =
 
     Raises
     ------
-    ItemNotFoundError
+    NotFoundError
         If an id is not in the catalogue.
     """
     stored = catalog.store.get(ids, vectors=vectors)
     missing = [item_id for item_id in ids if item_id not in stored]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise ItemNotFoundError(catalog.path, f"no item {', '.join(map(repr, missing[:3]))}{more}")
+        raise NotFoundError(catalog.path, f"no item {', '.join(map(repr, missing[:3]))}{more}")
     return [stored[item_id] for item_id in ids]
+
+
+def read_all(catalog: Catalog) -> tuple[list[Item], NDArray[np.float32]]:
+    """Return every item and the raw embeddings of all, ``(n, d)``, in the store's order."""
+    schema = catalog.schema
+    items: list[Item] = []
+    rows = [np.empty((0, schema.map.encoded), np.float32)]
+    for batch in catalog.store.scroll(vectors=(schema.embedding_name,)):
+        items += [item_of(point.payload) for point in batch]
+        rows.append(np.stack([schema.embedding(point) for point in batch]))
+    return items, np.concatenate(rows)
 
 
 def _compared(catalog: Catalog, embedding: Vector) -> Vector:

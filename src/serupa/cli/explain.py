@@ -33,13 +33,13 @@ def explain(
 ) -> None:
     """Show which regions make a photo and an item alike; the regions add up to the score."""
     from serupa.catalog import Catalog
-    from serupa.errors import SerupaError
+    from serupa.errors import UsageError
     from serupa.explain import draw
     from serupa.explain import explain as why
     from serupa.images import Crop
 
     if out is None and not json:
-        raise SerupaError("say where to draw with -o OUT.png, or ask for --json")
+        raise UsageError("-o", "is missing", "say where to draw with -o OUT.png, or ask for --json")
     part = Crop.parse(crop) if crop else None
     with Catalog.open(catalog, wait_s=wait) as opened:
         item = opened.get(item_id)

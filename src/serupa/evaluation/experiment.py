@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.query import rank
+from serupa.catalog.query import rank, read_all
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference
@@ -255,9 +255,9 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
     if label not in ("product_id", "id", *catalog.fields):
         fields = ", ".join(("product_id", *catalog.fields))
         raise UsageError(label, "no item has such a field", f"there are {fields}")
-    ids, embeddings = catalog.embeddings()
-    labels = {item.id: item.label(label) for item in catalog.items()}
-    return EmbeddedItems(ids, [labels[one] for one in ids], catalog.schema.map.apply(embeddings))
+    items, embeddings = read_all(catalog)
+    ids, labels = [item.id for item in items], [item.label(label) for item in items]
+    return EmbeddedItems(ids, labels, catalog.schema.map.apply(embeddings))
 
 
 def _query_photos(

@@ -75,12 +75,25 @@ def write_sheet(
         row, column = divmod(index, _PER_ROW)
         corner = (left + column * cell_w, _GAP + row * cell_h)
         _place(sheet, _hit_picture(hit), corner, [f"{hit.rank}   {hit.similarity:.4f}", hit.item.name])
+    save_picture(sheet, file)
+
+
+def save_picture(picture: Image.Image, file: str | Path) -> None:
+    """Write a picture in the format that the file's ending says.
+
+    Raises
+    ------
+    UsageError
+        If the ending is that of no picture.
+    UnavailableError
+        If the file cannot be written.
+    """
     try:
-        sheet.save(file)
+        picture.save(file)
     except ValueError:  # what Pillow calls an ending that it does not know
         raise UsageError(file, "its ending is that of no picture", "use .png, .jpg or .webp") from None
     except OSError as error:
-        raise UnavailableError(file, f"the sheet cannot be written ({error.strerror or error})") from error
+        raise UnavailableError(file, f"cannot be written ({error.strerror or error})") from error
 
 
 def _query_picture(query: Photo, crop: Crop | None) -> Image.Image:
@@ -115,12 +128,12 @@ def _place(
         (lines[0], 16, 8, 1, _ACCENT if accent else _INK),
         (lines[1], 14, 28, 2, _QUIET),
     ):
-        font, letters = _font_for(text, size)
-        for number, line in enumerate(_wrap(letters, font, _PHOTO[0], most)):
+        font, letters = font_for(text, size)
+        for number, line in enumerate(wrap(letters, font, _PHOTO[0], most)):
             draw.text((x, y + _PHOTO[1] + top + 17 * number), line, fill=color, font=font)
 
 
-def _wrap(text: str, font: Font, width: int, most: int) -> list[str]:
+def wrap(text: str, font: Font, width: int, most: int) -> list[str]:
     """Break a name into at most ``most`` lines of ``width`` pixels, the last one cut with an ellipsis."""
     lines = [""]
     for word in text.split():
@@ -137,7 +150,7 @@ def _wrap(text: str, font: Font, width: int, most: int) -> list[str]:
     return shown
 
 
-def _font_for(text: str, size: int) -> tuple[Font, str]:
+def font_for(text: str, size: int) -> tuple[Font, str]:
     """Return a font of this machine that has all letters of a text, and the text.
 
     Where there is none, a letter that Pillow's own font lacks is written as its Unicode number, so that two

@@ -28,23 +28,24 @@ References
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.catalog.query import read_all
+from serupa.errors import DamagedError, InvalidInputError, UsageError
 from serupa.evaluation import measures
 from serupa.evaluation.comparison import Difference, paired_differences
 from serupa.evaluation.ranking import relevant_ranks
 from serupa.learning import whitening as w
-from serupa.vectors import Metric
+from serupa.progress import Progress, silent
+from serupa.vectors import Metric, unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
-    from serupa.progress import Progress
 
 Codes = w.Codes
 
@@ -135,7 +136,7 @@ def tune(
     *,
     force: bool = False,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Tuning:
     """Learn from a catalogue's own products, and search with what was learned if that is shown to be better.
 
@@ -162,30 +163,28 @@ def tune(
 
     Raises
     ------
-    CatalogError
-        If there is too little to learn from, or no item has the label.
+    UsageError
+        If no item has a label.
+    InvalidInputError
+        If there is too little to learn from.
     """
     weights = {labels: 1.0} if isinstance(labels, str) else dict(labels)
     for name in weights:
         if name not in ("product_id", *catalog.fields):
-            known = ", ".join(("product_id", *catalog.fields))
-            raise CatalogError(
-                f"{catalog.path}: no item has a field {name!r} to learn from; there are {known}"
-            )
-    if progress is not None:
-        progress("reading embeddings", 0, 1)
-    items = {item.id: item for item in catalog.items()}
-    ids, embeddings = catalog.embeddings()
-    values = {name: [items[i].label(name) for i in ids] for name in weights}
+            fields = ", ".join(("product_id", *catalog.fields))
+            raise UsageError(name, "no item has such a field to learn from", f"there are {fields}")
+    progress("reading embeddings", 0, 1)
+    items, embeddings = read_all(catalog)
+    values = {name: [item.label(name) for item in items] for name in weights}
     if "category" in catalog.fields and "category" not in weights:
-        categories = [items[i].label("category") for i in ids]
+        categories = [item.label("category") for item in items]
         if not any(isinstance(category, list) for category in categories):
             values["category"] = categories
     tuning = learn(
         embeddings,
         values,
         weights=weights,
-        products=[items[i].product_id for i in ids],
+        products=[item.product_id for item in items],
         metric=catalog.metrics[0],
         seed=seed,
         progress=progress,
@@ -200,7 +199,7 @@ def parse_labels(texts: Sequence[str]) -> dict[str, float]:
 
     Raises
     ------
-    CatalogError
+    UsageError
         If a weight is no number above 0, or a label is given twice.
 
     Examples
@@ -213,26 +212,26 @@ def parse_labels(texts: Sequence[str]) -> dict[str, float]:
         name, colon, weight = text.rpartition(":")
         name = name if colon else text
         if name in labels:
-            raise CatalogError(f"the label {name} is given twice")
+            raise UsageError("--label", f"{name} is given twice")
         try:
             labels[name] = float(weight) if colon else 1.0
         except ValueError:
-            raise CatalogError(
-                f"{text!r}: write a label as FIELD or FIELD:WEIGHT, such as {name}:0.3"
+            raise UsageError(
+                text, "is no label with a weight", f"write FIELD or FIELD:WEIGHT, such as {name}:0.3"
             ) from None
     return labels
 
 
-def undo(catalog: Catalog, *, progress: Progress | None = None) -> None:
+def undo(catalog: Catalog, *, progress: Progress = silent) -> None:
     """Go back to the search as the encoder made it; `progress` as in `tune`.
 
     Raises
     ------
-    CatalogError
+    UsageError
         If the catalogue is not tuned.
     """
     if catalog.tuning is None:
-        raise CatalogError(f"{catalog.path}: is not tuned, there is nothing to undo")
+        raise UsageError(catalog.path, "is not tuned, there is nothing to undo")
     catalog.use_whitening(None, progress=progress)
 
 
@@ -244,7 +243,7 @@ def learn(
     products: Sequence[Hashable] | None = None,
     metric: Metric = "cosine",
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Tuning:
     """Learn a whitening from photos, and measure what it gains on products that it has not seen.
 
@@ -272,7 +271,7 @@ def learn(
 
     Raises
     ------
-    CatalogError
+    InvalidInputError
         If there is too little to learn from.
     """
     started = time.perf_counter()
@@ -283,16 +282,16 @@ def learn(
     groups = _groups(codes[first], products)
     several = int(np.count_nonzero(np.bincount(codes[first][codes[first] >= 0]) > 1))
     if several < FEWEST_PRODUCTS:
-        raise CatalogError(
-            f"too little to learn from: {several} values of {first} are on two photos or more, tuning needs "
-            f"{FEWEST_PRODUCTS}"
+        raise InvalidInputError(
+            first,
+            f"too little to learn from: {several} values are on two photos or more, tuning needs "
+            f"{FEWEST_PRODUCTS}",
         )
     if not np.isfinite(embeddings).all():
-        raise CatalogError("some embeddings hold NaN or infinity: index these photos again")
-    study = _Study(embeddings, codes, learned, groups, np.random.default_rng(seed))
-    step = _steps(progress, FOLDS * FOLDS + FOLDS)  # 5 x (4 + 1) to prove, 5 to choose
-    gains = study.prove(metric, seed, step)
-    setting, basis, root = study.learn(frozenset(), step)
+        raise DamagedError("embeddings", "some hold NaN or infinity", "index these photos again")
+    study = _Study(embeddings, codes, learned, groups, rng=np.random.default_rng(seed), progress=progress)
+    gains = study.prove(metric, seed)
+    setting, basis, root = study.learn(frozenset())
     return Tuning(
         whitening=w.whitening(study.prepared, basis, root),
         setting=setting,
@@ -310,12 +309,12 @@ def codes_of(values: Sequence[Hashable], name: str) -> Codes:
 
     Raises
     ------
-    CatalogError
+    UsageError
         If a value is a list.
     """
     numbers: dict[Hashable, int] = {}
     if any(isinstance(value, list) for value in values):
-        raise CatalogError(f"{name} holds lists; tuning needs a label with one value an item")
+        raise UsageError(name, "holds lists", "tuning needs a label with one value an item")
     return np.array(
         [-1 if value is None or value == "" else numbers.setdefault(value, len(numbers)) for value in values],
         np.int64,
@@ -331,8 +330,11 @@ class _Study:
         codes: dict[str, Codes],
         weights: dict[str, float],
         groups: Codes,
+        *,
         rng: np.random.Generator,
+        progress: Progress,
     ) -> None:
+        self._progress, self._done = progress, 0
         self._embeddings, self._codes, self._groups = embeddings, codes, groups
         self._weights, self._first = list(weights.values()), codes[next(iter(weights))]
         self.prepared = w.centred(embeddings)
@@ -345,19 +347,19 @@ class _Study:
         self._tried = [_whole_groups(rows, groups, _CHOOSING, rng) for rows in self._folds]
         self._asked = [_whole_groups(rows, groups, _PROVING, rng) for rows in self._folds]
 
-    def prove(self, metric: Metric, seed: int, step: Callable[[], None]) -> dict[str, list[Difference]]:
+    def prove(self, metric: Metric, seed: int) -> dict[str, list[Difference]]:
         """Measure the gain on each fold with what is learned from the others."""
         before: dict[str, list[_Values]] = {name: [] for name in self._codes}
         after: dict[str, list[_Values]] = {name: [] for name in self._codes}
         for fold, rows in enumerate(self._folds):
-            _, basis, root = self.learn(frozenset({fold}), step)
+            _, basis, root = self.learn(frozenset({fold}))
             queries = np.flatnonzero(np.isin(rows, self._asked[fold]))
             plain = self._embeddings[rows]
             tuned = _whitened(self._coordinates(rows, basis), root)
             for name, codes in self._codes.items():
                 before[name].append(_measure(plain, codes[rows], queries, metric))
                 after[name].append(_measure(tuned, codes[rows], queries, metric))
-            step()
+            self._step()
         clusters = self._groups[np.concatenate(self._asked)].tolist()
         return {
             name: paired_differences(
@@ -367,9 +369,7 @@ class _Study:
             if any(np.isfinite(values["map"]).any() for values in before[name])
         }
 
-    def learn(
-        self, aside: frozenset[int], step: Callable[[], None]
-    ) -> tuple[Setting, w.Basis, NDArray[np.float64]]:
+    def learn(self, aside: frozenset[int]) -> tuple[Setting, w.Basis, NDArray[np.float64]]:
         """Choose a setting by cross-validation over the folds that are not set aside, and learn with it."""
         folds = [fold for fold in range(FOLDS) if fold not in aside]
         settings = self._settings()
@@ -380,11 +380,15 @@ class _Study:
             coordinates = self._coordinates(rows, basis)
             tried = (_whitened(coordinates, _root(within, setting)) for setting in settings)
             found.append(np.stack([_average_precision(one, self._first[rows]) for one in tried]))
-            step()
+            self._step()
         groups = self._groups[np.concatenate([self._tried[fold] for fold in folds])]
         setting = _choose(settings, np.concatenate(found, axis=1), groups)
         basis, within = self._learned(aside)
         return setting, basis, _root(within, setting)
+
+    def _step(self) -> None:
+        self._done += 1
+        self._progress("learning", self._done, FOLDS * FOLDS + FOLDS)  # 5 x (4 + 1) to prove, 5 to choose
 
     def _settings(self) -> list[Setting]:
         """Return what is tried: dimensions beyond what the photos span would all be the same."""
@@ -416,7 +420,7 @@ def _root(within: NDArray[np.float64], setting: Setting) -> NDArray[np.float64]:
 
 
 def _whitened(coordinates: NDArray[np.float32], root: NDArray[np.float64]) -> NDArray[np.float32]:
-    return w.unit(coordinates[:, : len(root)] @ root.T.astype(np.float32))
+    return unit(coordinates[:, : len(root)] @ root.T.astype(np.float32))
 
 
 def _average_precision(vectors: NDArray[np.float32], codes: Codes) -> NDArray[np.float64]:
@@ -527,18 +531,6 @@ def _whole_groups(rows: Codes, groups: Codes, limit: int, rng: np.random.Generat
 def _check_weights(weights: Mapping[str, float], labels: Mapping[str, Sequence[Hashable]]) -> None:
     for name, weight in weights.items():
         if name not in labels or all(value is None or value == "" for value in labels[name]):
-            raise CatalogError(f"no item has a {name}: tuning needs a label that several photos share")
+            raise UsageError(name, "no item has it", "tuning needs a label that several photos share")
         if not (np.isfinite(weight) and weight > 0):
-            raise CatalogError(f"the weight of {name} must be above 0, not {weight}")
-
-
-def _steps(progress: Progress | None, total: int) -> Callable[[], None]:
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress("learning", done, total)
-
-    return step
+            raise UsageError(name, f"its weight must be above 0, not {weight}")

@@ -28,7 +28,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.errors import CatalogError, InvalidInputError
+from serupa.vectors import unit
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -210,7 +211,7 @@ def fit_whitening(
 
     Raises
     ------
-    CatalogError
+    InvalidInputError
         If no class has two photos that differ.
     """
     prepared = centred(embeddings)
@@ -287,12 +288,12 @@ def root_of(within: Doubles, ridge: float) -> Doubles:
 
     Raises
     ------
-    CatalogError
+    InvalidInputError
         If photos of the same class do not differ, so that there is nothing to learn from.
     """
     spread = float(np.trace(within)) / len(within)
     if not spread > 1e-12:
-        raise CatalogError("nothing to learn from: photos that share a label do not differ")
+        raise InvalidInputError("labels", "nothing to learn from: photos that share one do not differ")
     lower = np.linalg.cholesky(within + ridge * spread * np.eye(len(within)))
     return np.asarray(np.linalg.inv(lower), np.float64)
 
@@ -304,13 +305,6 @@ def whitening(prepared: Centred, basis: Basis, root: Doubles) -> Whitening:
     if prepared.axes is not None:
         projection, mean = projection @ prepared.axes, mean @ prepared.axes
     return Whitening((prepared.shift + mean).astype(np.float32), projection.astype(np.float32))
-
-
-def unit(rows: Floats) -> Floats:
-    """Scale rows ``(n, d)`` to length 1, in a new array; zeros stay zeros."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float32))[:, None]
-    scaled: Floats = np.divide(rows, lengths, out=np.zeros(rows.shape, np.float32), where=lengths > 0)
-    return scaled
 
 
 def _scatter(rows: Floats) -> Doubles:

@@ -14,22 +14,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
-from serupa.errors import ItemNotFoundError, TasteError
+from serupa.errors import InvalidInputError, NotFoundError, SerupaError
 from serupa.recommend.engine import Example
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.vectors import Vector
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 HALF_LIFE_DAYS = 90.0
 """A season: what somebody liked last summer says less about what they want this winter."""
 
@@ -64,43 +65,9 @@ class Mark:
             return {"id": self.what, "at": at}
         return {"embedding": [float(v) for v in self.what], "encoder": self.encoder, "at": at}
 
-    @classmethod
-    def from_dict(cls, data: object) -> Mark:
-        """Read what `to_dict` gives.
 
-        Raises
-        ------
-        TasteError
-            If it is something else.
-        """
-        if isinstance(data, str):
-            return cls(data, datetime.now(UTC))
-        if not isinstance(data, Mapping):
-            raise TasteError(f"a like is an id or an object, not {_short(data)}")
-        at = _time(data.get("at"))
-        if isinstance(data.get("id"), str):
-            return cls(data["id"], at)
-        try:
-            embedding = np.asarray(data["embedding"], np.float32)
-        except (KeyError, TypeError, ValueError):
-            raise TasteError(f"a like needs an id or an embedding: {_short(dict(data))}") from None
-        if embedding.ndim != 1 or not len(embedding) or not np.isfinite(embedding).all():
-            raise TasteError("a like's embedding must be a list of finite numbers")
-        encoder = data.get("encoder")
-        return cls(embedding, at, encoder if isinstance(encoder, str) else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """A taste as a catalogue understands it.
-
-    Parameters
-    ----------
-    likes, dislikes : tuple of Example
-        With their weights of now.
-    unknown : tuple of str
-        Ids that the catalogue does not have (any more).
-    """
+class TasteExamples(NamedTuple):
+    """A taste as a catalogue understands it: examples with their weights of now, and ids that it lacks."""
 
     likes: tuple[Example, ...]
     dislikes: tuple[Example, ...]
@@ -152,7 +119,7 @@ class Taste:
         now: datetime | None = None,
         half_life_days: float = HALF_LIFE_DAYS,
         strict: bool = False,
-    ) -> Examples:
+    ) -> TasteExamples:
         """Return what a catalogue's `recommend` takes.
 
         Parameters
@@ -167,36 +134,26 @@ class Taste:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If `strict` and an id is not in the catalogue.
-        TasteError
+        InvalidInputError
             If an embedding is another encoder's.
         """
         moment = now or datetime.now(UTC)
-        ids = [m.what for m in (*self.likes, *self.dislikes) if isinstance(m.what, str)]
-        unknown = catalog.missing(ids)
+        ids = [mark.what for mark in (*self.likes, *self.dislikes) if isinstance(mark.what, str)]
+        stored = catalog.store.get(ids)
+        unknown = tuple(dict.fromkeys(item_id for item_id in ids if item_id not in stored))
         if unknown and strict:
-            raise ItemNotFoundError(f"{catalog.path}: no item {', '.join(map(repr, unknown[:3]))}")
+            raise NotFoundError(catalog.path, f"no item {', '.join(map(repr, unknown[:3]))}")
 
-        def known(marks: Sequence[Mark]) -> tuple[Example, ...]:
+        def examples(marks: Sequence[Mark]) -> tuple[Example, ...]:
             return tuple(
-                self._example(mark, catalog, decayed(mark.at, moment, half_life_days))
+                _example(mark, catalog, decayed(mark.at, moment, half_life_days))
                 for mark in marks
                 if not (isinstance(mark.what, str) and mark.what in unknown)
             )
 
-        return Examples(known(self.likes), known(self.dislikes), tuple(unknown))
-
-    @staticmethod
-    def _example(mark: Mark, catalog: Catalog, weight: float) -> Example:
-        if isinstance(mark.what, str):
-            return Example(mark.what, weight=weight)
-        if mark.encoder not in (None, catalog.card.name) or len(mark.what) != catalog.card.dimension:
-            raise TasteError(
-                f"a liked photo was encoded by {mark.encoder or 'another encoder'}, this catalogue's encoder "
-                f"is {catalog.card.name}; leave it out"
-            )
-        return Example(embedding=mark.what, weight=weight)
+        return TasteExamples(examples(self.likes), examples(self.dislikes), unknown)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the taste as JSON-ready values: its export."""
@@ -212,26 +169,60 @@ class Taste:
 
         Raises
         ------
-        TasteError
+        InvalidInputError
             If it is something else, or of a newer format.
         """
-        if not isinstance(data, Mapping):
-            raise TasteError(f"a taste is an object with likes and dislikes, not {_short(data)}")
-        version = data.get("format", FORMAT)
-        if version != FORMAT:
-            raise TasteError(f"a taste of format {_short(version)}; this Serupa reads {FORMAT}")
-        marks = {}
-        for kind in ("likes", "dislikes"):
-            given = data.get(kind, [])
-            if not isinstance(given, list):
-                raise TasteError(f"a taste's {kind} are a list, not {_short(given)}")
-            marks[kind] = [Mark.from_dict(one) for one in given]
+        try:
+            export = msgspec.convert(data, _Export)
+        except msgspec.ValidationError as error:
+            raise InvalidInputError("taste", f"cannot be read: {error}") from error
+        likes, dislikes = map(_mark, export.likes), map(_mark, export.dislikes)
+        marks = [(mark, cls.liking) for mark in likes] + [(mark, cls.disliking) for mark in dislikes]
         taste = cls()
-        both = [(m, True) for m in marks["likes"]] + [(m, False) for m in marks["dislikes"]]
-        for mark, liked in sorted(both, key=lambda pair: pair[0].at):
-            add = taste.liking if liked else taste.disliking
-            taste = add(mark.what, at=mark.at, encoder=mark.encoder)
+        for mark, add in sorted(marks, key=lambda pair: pair[0].at):
+            taste = add(taste, mark.what, at=mark.at, encoder=mark.encoder)
         return taste
+
+
+class _Entry(msgspec.Struct):
+    """A like in an export: an item's id or a photo's embedding; its time is now unless given."""
+
+    id: str | None = None
+    embedding: list[float] | None = None
+    encoder: str | None = None
+    at: datetime | None = None
+
+
+class _Export(msgspec.Struct):
+    format: Literal[1] = FORMAT
+    likes: list[str | _Entry] = []
+    dislikes: list[str | _Entry] = []
+
+
+def _mark(entry: str | _Entry) -> Mark:
+    if isinstance(entry, str):
+        return Mark(entry, datetime.now(UTC))
+    at = entry.at or datetime.now(UTC)
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    if entry.id is not None:
+        return Mark(entry.id, at)
+    embedding = np.array(entry.embedding or [], np.float32)
+    if not len(embedding) or not np.isfinite(embedding).all():
+        raise InvalidInputError("taste", "a like needs an id, or an embedding of finite numbers")
+    return Mark(embedding, at, entry.encoder)
+
+
+def _example(mark: Mark, catalog: Catalog, weight: float) -> Example:
+    if isinstance(mark.what, str):
+        return Example(mark.what, weight=weight)
+    if mark.encoder not in (None, catalog.card.name) or len(mark.what) != catalog.card.dimension:
+        raise InvalidInputError(
+            "taste",
+            f"a liked photo was encoded by {mark.encoder or 'another encoder'}, this catalogue's encoder is "
+            f"{catalog.card.name}",
+            "leave it out",
+        )
+    return Example(embedding=mark.what, weight=weight)
 
 
 def taste_from_file(file: Path) -> Taste:
@@ -239,33 +230,22 @@ def taste_from_file(file: Path) -> Taste:
 
     Raises
     ------
-    TasteError
-        If the file cannot be read or is no taste.
+    NotFoundError
+        If the file cannot be read.
+    InvalidInputError
+        If it is no taste.
     """
     try:
         return Taste.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
-        raise TasteError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, TasteError) as error:
-        raise TasteError(f"{file}: is no taste: {error}") from error
+        raise NotFoundError(file, f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InvalidInputError(file, f"is no taste: {error}") from error
+    except SerupaError as error:
+        raise InvalidInputError(file, error.problem, error.hint) from error
 
 
 def decayed(at: datetime, now: datetime, half_life_days: float) -> float:
     """Return what a like counts now: 1 when it is new, 1/2 after the half-life."""
     age_days = max(0.0, (now - at).total_seconds() / 86_400)
     return max(_LEAST, math.exp2(-age_days / half_life_days))
-
-
-def _time(value: object) -> datetime:
-    if value is None:
-        return datetime.now(UTC)
-    try:
-        at = datetime.fromisoformat(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TasteError(f"{_short(value)} is no time; write it as 2026-08-31T12:00:00Z (ISO 8601)") from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

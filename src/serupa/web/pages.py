@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import FileResponse, Response
 from starlette.templating import Jinja2Templates
 
-from serupa.errors import ItemNotFoundError
+from serupa.errors import NotFoundError
 from serupa.web.problems import ProblemError
 from serupa.web.routes import detail
 from serupa.web.security import may_see
@@ -51,7 +51,7 @@ async def item_page(request: Request, item_id: str) -> Response:
     service: Service = request.app.state.service
     try:
         item = await service.reading(lambda: detail(service.catalog, item_id).model_dump())
-    except ItemNotFoundError:
+    except NotFoundError:
         return _templates.TemplateResponse(request, "item.html", {"item": None}, 404)
     return _templates.TemplateResponse(request, "item.html", {"item": item})
 

@@ -13,9 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from serupa.errors import (
-    FilterError,
     InvalidInputError,
-    ItemNotFoundError,
+    NotFoundError,
     SerupaError,
     StoreError,
     StoreUnavailableError,
@@ -128,11 +127,10 @@ def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
         case SerupaError():
             codes = {
                 InvalidInputError: "photo",
-                FilterError: "filter",
-                ItemNotFoundError: "item-not-found",
+                NotFoundError: "item-not-found",
                 StoreError: "store",
             }
-            status = 404 if isinstance(error, ItemNotFoundError) else 422
+            status = 404 if isinstance(error, NotFoundError) else 422
             if isinstance(error, StoreError):  # a full disk is none of the client's doing
                 status = 503
             return ProblemError(status, public_text(str(error), hidden), code=codes.get(type(error)))

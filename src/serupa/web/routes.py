@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 import serupa
-from serupa.errors import ItemNotFoundError, SerupaError
+from serupa.errors import SerupaError
 from serupa.explain import explain
 from serupa.filters import Condition, as_filter
 from serupa.images import MAX_PIXELS, Crop
@@ -237,25 +237,23 @@ async def image(
 
     def work() -> Response:
         photo = _photo_of(service.catalog, item_id)
-        wanted = service.thumbnails.identify(photo, size)
-        headers = {
-            "ETag": wanted.etag,
-            "Cache-Control": f"{'public' if service.gate.open else 'private'}, max-age=600",
-        }
-        if _knows(request.headers.get("if-none-match", ""), wanted.etag):
-            return Response(status_code=304, headers=headers)
-        data, kept = service.thumbnails.read(photo, wanted)
+        try:
+            wanted = service.thumbnails.identify(photo, size)
+            headers = {
+                "ETag": wanted.etag,
+                "Cache-Control": f"{'public' if service.gate.open else 'private'}, max-age=600",
+            }
+            if _knows(request.headers.get("if-none-match", ""), wanted.etag):
+                return Response(status_code=304, headers=headers)
+            data, kept = service.thumbnails.read(photo, wanted)
+        except SerupaError:
+            raise ProblemError(
+                404, f"{item_id}: its photo is missing or cannot be read", code="photo-missing"
+            ) from None
         service.metrics.thumbnails.labels("cache" if kept else "made").inc()
         return Response(data, headers=headers, media_type="image/jpeg")
 
-    try:
-        return await service.drawing(work)
-    except ItemNotFoundError:
-        raise
-    except SerupaError:
-        raise ProblemError(
-            404, f"{item_id}: its photo is missing or cannot be read", code="photo-missing"
-        ) from None
+    return await service.drawing(work)
 
 
 @api.get(

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serupa.errors import CatalogError, InvalidInputError, ItemNotFoundError
+from serupa.errors import CatalogError, InvalidInputError, NotFoundError
 from serupa.files.cache import discard, write_whole
 from serupa.items import Item
 
@@ -89,7 +89,7 @@ class Uploads:
 
         Raises
         ------
-        ItemNotFoundError
+        NotFoundError
             If the catalogue has no such item.
         """
         image = self._catalog.get(item_id).image
@@ -99,7 +99,7 @@ class Uploads:
     def _item(self, item_id: str) -> Item | None:
         try:
             return self._catalog.get(item_id)
-        except ItemNotFoundError:
+        except NotFoundError:
             return None
 
     def _discard_unused(self, path: Path) -> None:
