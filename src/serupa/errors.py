@@ -106,7 +106,9 @@ class MissingExtraError(UnavailableError):
         self.extra = extra
 
 
-EARLIER_NAMES = frozenset(("EncoderError", "ImageError", "WeightsError"))
+EARLIER_NAMES = frozenset(
+    ("EncoderError", "FilterError", "ImageError", "ItemNotFoundError", "TasteError", "WeightsError")
+)
 """Of errors before there was one for each cause: whoever catches one of them catches every error."""
 
 TYPE_CHECKING = False
