@@ -9,7 +9,7 @@ import pytest
 
 from serupa.errors import ConflictError, InvalidInputError
 from serupa.evaluation import EmbeddedItems, Evaluation, compare, evaluate
-from serupa.evaluation.comparison import paired_differences
+from serupa.evaluation.comparison import Difference, paired_differences
 
 
 def evaluation(noise: float, *, names: str = "i", label: str = "product", classes: int = 20) -> Evaluation:
@@ -78,3 +78,48 @@ def test_what_cannot_be_compared() -> None:
     for other in ({"label": "colour"}, {"names": "j"}, {"classes": 21}):
         with pytest.raises(ConflictError):
             compare(one, evaluation(0.5, **other))
+
+
+def test_evaluations_are_compared_by_clusters_and_by_the_metrics_asked_for() -> None:
+    before, after = (
+        evaluate(
+            EmbeddedItems(
+                [f"i{row:02}" for row in range(40)],
+                (np.arange(40) % 8).tolist(),
+                np.random.default_rng(seed).normal(size=(40, 6)).astype(np.float32),
+            ),
+            label="product",
+            metrics=["cosine", "euclidean"],
+            ks=[1],
+            resamples=100,
+            seed=seed,
+        )
+        for seed in (3, 4)
+    )
+    products = {query: int(query[1:]) % 8 for query in before.query_ids}
+    found = compare(before, after, metrics=("euclidean", "cosine"), clusters=products)
+    values = before.metrics["euclidean"].values, after.metrics["cosine"].values
+    by_hand = paired_differences(
+        *({one.measure: own[one.measure] for one in found} for own in values),
+        clusters=list(products.values()),
+        resamples=100,
+        seed=3,
+    )
+    assert found == by_hand
+    assert [one.measure for one in found].count("map") == 1
+    assert found != compare(before, after, metrics=("euclidean", "cosine"))
+    assert found != compare(before, after, clusters=products)
+
+
+def test_a_difference_as_json() -> None:
+    one = Difference("map", 0.25, 0.5, 0.25, 0.125, 0.375, 0.01, 7)
+    assert one.to_dict() == {
+        "measure": "map",
+        "before": 0.25,
+        "after": 0.5,
+        "difference": 0.25,
+        "ci95": [0.125, 0.375],
+        "p_value": 0.01,
+        "queries": 7,
+    }
+    assert str(one) == "mAP 0.250 to 0.500, +0.250 (+0.125 to +0.375): better"

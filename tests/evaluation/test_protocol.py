@@ -305,3 +305,56 @@ def test_progress_counts_to_the_end() -> None:
     evaluate(items([0, 1, 2], ["a"] * 3), label="x", progress=lambda *step: told.append(step), resamples=10)
     steps = ("searching by cosine", "ranking by cosine")
     assert told == [(step, done, 3) for step in steps for done in (1, 2, 3)]
+
+
+def test_the_best_metric_is_that_of_the_highest_map() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    turned = np.eye(3)[labels] + 0.1 * rng.normal(size=(60, 3))  # classes are directions, lengths say nothing
+    gallery = items(turned * rng.uniform(0.1, 10, (60, 1)), labels.tolist())
+    result = evaluate(gallery, label="x", metrics=["manhattan", "cosine", "euclidean"], ks=[1])
+    assert result.best == "cosine"
+    assert result.best_is_shown
+    assert "better" in str(result.comparisons[0])
+
+
+def test_one_query_and_exactly_as_many_as_there_are() -> None:
+    gallery = items([0, 1, 2, 3], ["a", "a", "b", "b"])
+    assert len(evaluate(gallery, label="x", queries=1, resamples=10).query_ids) == 1
+    assert evaluate(gallery, label="x", queries=4, resamples=10).query_ids == list(gallery.ids)
+
+
+def test_items_that_no_result_shows_tie_by_id_and_not_by_row() -> None:
+    gallery = EmbeddedItems(["q", "z", "a"], ["x", "x", "y"], np.array([[0], [1], [1]], np.float32))
+    result = evaluate(gallery, label="class", metrics=["euclidean"], ranker=Fixed(lambda _: []), ks=[1])
+    # z and a are equally near: a, which is not relevant, comes first
+    assert result.metrics["euclidean"].values["map"][0] == 0.5
+
+
+def test_the_bootstrap_is_as_it_was_asked_for(three: Evaluation) -> None:
+    gallery = tied(45, 0)
+    few, more, other = (
+        evaluate(gallery, label="x", metrics=["euclidean"], ks=[1], resamples=resamples, seed=seed)
+        for resamples, seed in ((50, 0), (200, 0), (50, 1))
+    )
+    lows = {one.metrics["euclidean"].estimates["map"].low for one in (few, more, other)}
+    assert len(lows) == 3
+    assert (few.resamples, more.resamples, other.seed) == (50, 200, 1)
+
+
+def test_what_the_json_holds(three: Evaluation) -> None:
+    told = three.to_dict()
+    assert set(told) == {
+        "label", "items", "classes", "queries", "queries_from", "eligible", "skipped", "unlabelled",
+        "unreadable", "seed", "resamples", "ks", "metrics", "best", "comparisons",
+    }  # fmt: skip
+    assert told["queries_from"] == "gallery"
+    assert told["best"] == {"metric": three.best, "by": "map", "shown": three.best_is_shown}
+    one = three.comparisons[0]
+    assert told["comparisons"][0] == {
+        "measure": "map", "best": three.best, "other": one.other, "difference": one.difference,
+        "ci95": [one.low, one.high], "p_value": one.p_value, "shown": one.shown,
+    }  # fmt: skip
+    assert set(told["metrics"]["cosine"]) == {
+        "precision", "recall", "hit_rate", "ndcg", "map", "r_precision", "search_recall", "ci95",
+    }  # fmt: skip
