@@ -232,3 +232,10 @@ def test_errors_by_their_earlier_names() -> None:
         assert getattr(errors, name) is getattr(serupa, name) is SerupaError
     with pytest.raises(AttributeError):
         errors.NothingError  # noqa: B018
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_streams_that_are_closed(closed: str) -> None:
+    command = f"{sys.executable} -m serupa encoders list --json {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

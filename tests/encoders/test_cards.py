@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,13 +68,21 @@ def test_an_unknown_name_lists_those_there_are(tmp_path: Path) -> None:
         load_card(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("content", [b"a = ", b"\xff\xfe", b"[a]\na=1\na=2"])
+@pytest.mark.parametrize(
+    "content", [b"a = ", b"\xff\xfe", b"[a]\na=1\na=2", b"a = " + b"[" * 9999, b"a = 1\n" + b"#" * 2_000_000]
+)
 def test_a_card_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "card.toml"
     path.write_bytes(content)
     with pytest.raises(InvalidInputError) as raised:
         load_card(path)
     assert raised.value.subject == path
+
+
+def test_a_pipe_is_no_card(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(InvalidInputError):
+        load_card(tmp_path / "pipe.toml")
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,23 @@ def test_files_of_a_million_parts_are_refused(make: object) -> None:
         open_photo(make(200_000))  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("tag", "kind", "values"),
+    [(258, 3, 2_000_000), (282, 5, 300_000), (339, 3, 2_000_000), (273, 4, 300_000)],
+)
+def test_tags_of_a_million_values_are_refused(tag: int, kind: int, values: int) -> None:
+    data = b"II*\0" + struct.pack("<IHHHIII", 8, 1, tag, kind, values, 26, 0) + bytes(8 * values)
+    with pytest.raises(InvalidInputError, match="parts"):
+        open_photo(data)
+
+
+def test_a_tiff_of_a_million_tags_is_refused() -> None:
+    entry = struct.pack("<HHQQ", 305, 2, 1, 0)
+    data = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 100_000) + entry * 100_000 + bytes(8)
+    with pytest.raises(InvalidInputError, match="parts"):
+        open_photo(data)
+
+
 # --- damaged, cut short, or of a sort that is not read
 
 

@@ -23,8 +23,8 @@ def main() -> NoReturn:
     developing = bool(os.environ.get(TRACEBACK))
     if not developing and not sys.warnoptions:
         warnings.simplefilter("ignore")
-    for stream in (sys.stdout, sys.stderr):
-        _replace_what_cannot_be_encoded(stream)
+    sys.stdout = _that_takes_everything(sys.stdout)
+    sys.stderr = _that_takes_everything(sys.stderr)
     try:
         try:
             from serupa.cli.commands import app  # what is imported here takes longest: Ctrl-C may come now
@@ -64,6 +64,10 @@ def _end(text: str, status: int) -> int:
     return status
 
 
-def _replace_what_cannot_be_encoded(stream: TextIO) -> None:
+def _that_takes_everything(stream: TextIO | None) -> TextIO:
+    """Return a stream that writes out what its encoding lacks; one that leads nowhere where there is none."""
+    if stream is None:
+        return open(os.devnull, "w")  # noqa: PTH123
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+    return stream

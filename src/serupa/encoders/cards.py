@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import Meta
 
-from serupa.errors import InvalidInputError, NotFoundError
+from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
 
 DIMENSIONS = {"efficientnet-lite0": 1280, "resnet50": 2048}
 """Length of an embedding by architecture, where the architecture says it."""
+
+_LARGEST_CARD = 2**20
 
 _Text = Annotated[str, Meta(pattern=r"\S")]
 _Name = Annotated[str, Meta(pattern=r"^\w[\w.+-]*\Z")]
@@ -181,12 +183,13 @@ def _shipped_cards() -> dict[str, Card]:
 
 def _read_card_file(path: Path) -> Card:
     try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_CARD:
+            problem = "is too long for a card" if path.is_file() else "there is no such card"
+            raise (InvalidInputError if path.exists() else NotFoundError)(path, problem)
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFoundError(path, "there is no such card") from None
     except OSError as error:
-        raise InvalidInputError(path, f"the card cannot be read ({error.strerror})") from error
-    except ValueError as error:  # TOML that does not parse, or text that is not UTF-8
+        raise UnavailableError(path, f"the card cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:  # TOML that does not parse, or text that is not UTF-8
         raise InvalidInputError(path, f"not a card: {error}") from error
     defaults = {"name": path.stem, "title": path.stem, "licence": "not stated", "source": str(path)}
     card = _checked({**defaults, **values}, path)

@@ -207,9 +207,9 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return value if value in _TRANSPOSE else 1
     except Exception:  # damaged metadata is no reason to refuse a photo
         return 1
-    return value if value in _TRANSPOSE else 1
 
 
 def _shrink(size: tuple[int, int], orientation: int, min_side: int | None, crop: Crop | None) -> int:

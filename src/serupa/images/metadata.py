@@ -19,6 +19,8 @@ _MOST_PARTS = 100_000  # chunks or segments: the largest files that encoders wri
 # As libjpeg finds it: fill bytes, zeros that follow an FF in a scan, and restarts are passed over
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9})Exif", re.DOTALL)
+_MOST_TAGS, _LARGEST_PALETTE = 4096, 3 * 2**16
+_PRIVATE, _BYTES = 32_768, (1, 2, 6, 7)
 _NO_LENGTH = (0x01, 0xD8)  # TEM and SOI stand alone
 _KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
@@ -166,7 +168,7 @@ def _strip_gif(data: bytes) -> bytes:
 
 
 def _strip_tiff(data: bytes) -> Stripped:
-    """Refuse a TIFF of more strips or tiles than Pillow can list in a moment, and see to white that is zero.
+    """Refuse a TIFF whose tags hold more than Pillow can list in a moment, and see to white that is zero.
 
     Pillow heeds that in images of 8 bits; those of more are read wrong, or not at all.
     """
@@ -178,10 +180,14 @@ def _strip_tiff(data: bytes) -> Stripped:
         (start,) = struct.unpack_from(order + number, data, 8 if big else 4)
         (entries,) = struct.unpack_from(order + head, data, start)
         start += struct.calcsize(head)
-        for index in range(min(entries, 1000)):
+        if entries > _MOST_TAGS:
+            raise TooManyPartsError
+        for index in range(entries):
             place = start + index * (20 if big else 12)
             tag, width, values = struct.unpack_from(order + entry, data, place)
-            if tag in (273, 324) and values > _MOST_PARTS:  # where strips and where tiles are
+            # Strips, tiles, colours and the like; tags from there on are metadata, which Pillow lets lie
+            most = _LARGEST_PALETTE if tag == 320 else _MOST_PARTS
+            if tag < _PRIVATE and width not in _BYTES and values > most:
                 raise TooManyPartsError
             if tag in (258, 262) and values == 1:  # bits a sample, what they mean
                 places[tag] = place + struct.calcsize(order + entry), order + ("H" if width == 3 else "I")
