@@ -18,10 +18,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from serupa import Catalog, Item
+from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
+from serupa.storage.qdrant.address import parse_address
 from serupa.web import Settings, create_app
 from serupa.web.limits import RateLimit
-from serupa.web.problems import ProblemError, public_text
-from serupa.web.service import Service
+from serupa.web.problems import ProblemError, problem_of, public_text
+from serupa.web.service import Advice, Service
 from serupa.web.settings import key_sha256
 from serupa.web.thumbnails import Thumbnails
 
@@ -340,15 +342,54 @@ def test_thumbnails_do_without_a_folder(tmp_path: Path, items: list[Item]) -> No
     assert not kept
 
 
-def test_paths_are_taken_out_of_messages() -> None:
-    shop = "/srv/my shops/hats"
-    for message, shown in (
-        (f"{shop}: no item 'x'", "no item 'x'"),
-        (f"the file {shop}/points/a.bin is damaged", "the file hats/points/a.bin is damaged"),
-        ("/home/me/photo.jpg: no such file", "photo.jpg: no such file"),
-        ("C:\\Users\\me\\photo.jpg: no such file", "photo.jpg: no such file"),
-        ("'/tmp/a/b' and /tmp/c", "'b' and c"),
-        ("no item 'dresses/02.png'", "no item 'dresses/02.png'"),
-        ("price=10..50 and 3/4 of it", "price=10..50 and 3/4 of it"),
+def test_what_an_error_is_about_is_not_sent_where_it_is_a_path() -> None:
+    folder = Path("/srv/my shops/hats")
+    hint = f"make one with: serupa index SOURCE -c {folder}"
+    for error, shown in (
+        (ConflictError(folder, "is being switched over", "try again"), "is being switched over; try again"),
+        (NotFoundError(folder, "no catalogue there", hint), "no catalogue there"),
+        (NotFoundError("dresses/02.png", "no such item"), "dresses/02.png: no such item"),
+        (UsageError(parse_address("qdrant://host:6333/shop"), "no such metric"), "no such metric"),
     ):
-        assert public_text(message, [shop]) == shown
+        assert public_text(error) == shown
+        assert problem_of(error).status == error.http_status
+
+
+def test_the_servers_own_faults_say_no_more_than_that() -> None:
+    for error, status in (
+        (DamagedError("/srv/shop/points", "/srv/shop/points/a is damaged"), 500),
+        (UnavailableError("/srv/shop", "no room on /srv"), 503),
+    ):
+        problem = problem_of(error)
+        assert problem.status == status
+        assert "srv" not in problem.detail
+
+
+def test_advice_is_learned_once_and_anew_after_a_change(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request never waits for advice to be learned again: meanwhile it gets that of before."""
+    go, learned = threading.Event(), []
+    learn = Advice.of
+
+    def slowly(catalog: Catalog) -> Advice:
+        learned.append(catalog.count())
+        if len(learned) > 1:
+            assert go.wait(30)
+        return learn(catalog)
+
+    monkeypatch.setattr(Advice, "of", slowly)
+    photo = Path(items[0].image).read_bytes()
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        catalog.add(items[:6])
+        with running(catalog, api_key_sha256=key_sha256(KEY)) as (client, _):
+            for _ in range(3):
+                assert client.post("/api/v1/garment", files={"photo": photo}).status_code == 200
+            assert learned == [6]
+            added = client.post(
+                "/api/v1/items", files={"photo": photo}, data={"id": "new"}, headers={"X-API-Key": KEY}
+            )
+            assert added.status_code == 201
+            until(lambda: learned == [6, 7])
+            assert client.post("/api/v1/garment", files={"photo": photo}).status_code == 200
+            go.set()

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from serupa import Catalog, Item
+from serupa.errors import NotFoundError, SerupaError, UnavailableError, UsageError
 from serupa.web.server import _listen
 
 KEY = "a-write-key-of-24-letters"
@@ -118,7 +119,7 @@ def test_told_to_stop_it_answers_first_and_closes_the_catalog(
     shop: Path, items: list[Item], number: signal.Signals
 ) -> None:
     with serving(shop) as (url, process), connection(url) as stream:
-        whole = request_of(Path(items[2].image).read_bytes(), "shop")
+        whole = request_of(Path(items[2].image).read_bytes(), "127.0.0.1")
         stream.sendall(whole[:-500])
         time.sleep(0.3)
         process.tell(number)
@@ -147,7 +148,7 @@ def test_served_catalog_is_held_and_its_key_stays_secret(shop: Path, items: list
         second = subprocess.run(
             [*COMMAND, "-c", str(shop)], capture_output=True, text=True, timeout=60, check=False
         )
-        assert second.returncode == 1
+        assert second.returncode != 0
         assert "in use by" in second.stderr
         port = url.rsplit(":", 1)[1]
         process.tell(signal.SIGTERM)
@@ -163,14 +164,14 @@ def test_served_catalog_is_held_and_its_key_stays_secret(shop: Path, items: list
             timeout=60,
             check=False,
         )
-    assert taken.returncode == 1
-    assert f"127.0.0.1:{port} cannot be listened at" in taken.stderr
+    assert taken.returncode == UnavailableError.exit_status
+    assert f"127.0.0.1:{port}" in taken.stderr
     assert "Traceback" not in taken.stderr
 
 
 def test_answer_to_a_large_body_arrives_while_the_client_still_sends(shop: Path) -> None:
     with serving(shop, "--limit-mb", "1") as (url, _), connection(url) as stream:
-        stream.sendall(request_of(os.urandom(4_000_000), "shop"))
+        stream.sendall(request_of(os.urandom(4_000_000), "127.0.0.1"))
         status, told = answer_of(stream)
         assert status == 413
         assert "1 MB" in told["detail"]
@@ -178,19 +179,17 @@ def test_answer_to_a_large_body_arrives_while_the_client_still_sends(shop: Path)
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "cause"),
     [
-        (["--workers", "2"], "--workers must be 1"),
-        (["--api-key", "short"], "at least 16"),
-        (["--cors-origin", "shop.example"], "https://shop.example"),
-        (["--queue", "0"], "queue must be above 0"),
-        (["--config", "none.toml"], "none.toml: cannot be read"),
-        (["-c", "nowhere"], "no catalogue there"),
+        (["--workers", "2"], UsageError),
+        (["--api-key", "short"], UsageError),
+        (["--cors-origin", "shop.example"], UsageError),
+        (["--queue", "0"], UsageError),
+        (["--config", "none.toml"], NotFoundError),
     ],
 )
-def test_wrong_settings_are_one_line(shop: Path, flags: list[str], words: str) -> None:
+def test_wrong_settings_are_one_line(shop: Path, flags: list[str], cause: type[SerupaError]) -> None:
     run = [*COMMAND, "-c", str(shop), *flags]
     done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert words in done.stderr
+    assert done.returncode == cause.exit_status
     assert len(done.stderr.splitlines()) == 1

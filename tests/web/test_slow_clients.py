@@ -64,14 +64,14 @@ def test_a_quick_client_keeps_its_connection(server: str, items: list[Item]) -> 
     photo = Path(items[2].image).read_bytes()
     with connection(server) as stream:
         for _ in range(4):
-            stream.sendall(request_of(photo, "shop"))
+            stream.sendall(request_of(photo, "127.0.0.1"))
             status, told = answer_of(stream)
             assert (status, told["hits"][0]["distance"] < 1e-4) == (200, True)
             time.sleep(0.4)  # together longer than the limit
 
 
 def test_a_body_that_comes_byte_by_byte(server: str, items: list[Item]) -> None:
-    whole = request_of(Path(items[0].image).read_bytes(), "shop")
+    whole = request_of(Path(items[0].image).read_bytes(), "127.0.0.1")
     with connection(server) as stream:
         stream.sendall(whole[:-400])
         for byte in whole[-400:]:

@@ -44,6 +44,14 @@ def serve(
         list[str] | None,
         typer.Option(help="A site whose pages may call the API. May be repeated.", show_default=False),
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name that requests may call the server by, without the port: those of this machine where "
+            "it listens at 127.0.0.1, else all, unless given. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     limit_mb: Annotated[float | None, typer.Option(help="Largest request: 20 MB unless given.")] = None,
     queue: Annotated[
         int | None, typer.Option(help="Photos that may wait for the encoder: 64 unless given.")
@@ -82,6 +90,7 @@ def serve(
             "api_key": api_key,
             "read_key": read_key,
             "cors_origins": cors_origin or None,
+            "allowed_hosts": allowed_host or None,
             "limit_mb": limit_mb,
             "queue": queue,
             "time_limit_s": time_limit,

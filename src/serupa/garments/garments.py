@@ -38,6 +38,7 @@ UNSURE = 0.6
 """Confidence below which a guess is not made."""
 
 _EACH = 200  # references of a class; more cost memory and change little
+_MOST = 6_000  # references: each is compared with each
 _MOST_CLASSES = 100
 _NEAREST = 5  # references of a class that its score is the mean of
 _NEIGHBORS = 10  # references that tell how near a photo is to everybody
@@ -181,8 +182,9 @@ def classifier_of(catalog: Catalog, label: str = "category", *, where: Where = N
     counted = catalog.facets(label, where=where, limit=_MOST_CLASSES) if label in catalog.fields else None
     if not isinstance(counted, list):
         return None
+    each = min(_EACH, max(2 * _NEAREST, _MOST // max(1, len(counted))))
     references = [
-        (item, str(value)) for value, _ in counted for item in islice(catalog.items({label: value}), _EACH)
+        (item, str(value)) for value, _ in counted for item in islice(catalog.items({label: value}), each)
     ]
     _, embeddings = catalog.embeddings([item.id for item, _ in references])
     products = [item.product_id or item.id for item, _ in references]

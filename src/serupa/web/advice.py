@@ -11,20 +11,19 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from serupa.catalog.results import Recommendation
-from serupa.filters import as_filter
 from serupa.garments.colors import NAMES, Color
 from serupa.garments.slots import Slot, slot_of
 from serupa.recommend.tastes import Taste
 from serupa.styling.outfits import Outfit, outfits_around
 from serupa.styling.pieces import Piece
 from serupa.vectors import unit
-from serupa.web.forms import form_body, read_form
+from serupa.web.forms import read_form
 from serupa.web.problems import ProblemError, refused
-from serupa.web.routes import FORM_PROBLEMS, problems
+from serupa.web.routing import Serving, described
 from serupa.web.schemas import (
     Conditions,
     HitOut,
@@ -37,12 +36,11 @@ from serupa.web.schemas import (
     StrictModel,
     image_url,
 )
-from serupa.web.security import may_read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from serupa.web.service import Service
+    from serupa.web.service import Advice
 
 advice = APIRouter(prefix="/api/v1")
 
@@ -239,55 +237,42 @@ class _Wardrobe(BaseModel):
 
 @advice.post(
     "/recommend",
-    tags=["advice"],
-    summary="Recommend products from likes and dislikes",
-    response_model=RecommendOut,
-    responses=FORM_PROBLEMS,
-    openapi_extra=form_body(RecommendForm),
-    dependencies=[Depends(may_read)],
+    **described("advice", "Recommend products from likes and dislikes", RecommendOut, form=RecommendForm),
 )
-async def recommend(request: Request) -> RecommendOut:
+async def recommend(request: Request, service: Serving) -> RecommendOut:
     """Send what somebody likes, get products like it; without likes, a varied sample. Nothing is stored."""
-    service = _service(request)
     form = await read_form(request, RecommendForm)
-    conditions = as_filter(form.where)
     taste = Taste.from_dict(_json("taste", form.taste, dict))
 
     def work() -> RecommendOut:
         examples = taste.examples(service.catalog)
-        found = service.catalog.recommend(
+        result = service.catalog.recommend(
             examples.likes,
             examples.dislikes,
-            form.offset + form.k + 1,
+            form.k + 1,
+            offset=form.offset,
             diversity=form.diversity,
             metric=form.metric,
-            where=conditions,
+            where=form.where,
         )
         likes = [one.item_id or "" for one in examples.likes]
-        return _recommended(found, likes, form, list(examples.unknown))
+        return _recommended(result, likes, form, list(examples.unknown))
 
     return await service.answered(request, service.reading(work))
 
 
-@advice.post(
-    "/garment",
-    tags=["advice"],
-    summary="Say what a photo shows",
-    response_model=GarmentOut,
-    responses=FORM_PROBLEMS,
-    openapi_extra=form_body(GarmentForm),
-    dependencies=[Depends(may_read)],
-)
-async def garment(request: Request) -> GarmentOut:
+@advice.post("/garment", **described("advice", "Say what a photo shows", GarmentOut, form=GarmentForm))
+async def garment(request: Request, service: Serving) -> GarmentOut:
     """Send a photo of a garment; get its category, its colours, and what it is compared by."""
-    service = _service(request)
     form = await read_form(request, GarmentForm)
 
     async def work() -> GarmentOut:
         encoded = await service.pool.encode(form.photo, None)
 
+        advice = await service.advice()
+
         def look() -> GarmentOut:
-            seen = service.advisor().look(form.photo, encoded.embedding)
+            seen = advice.advisor.look(form.photo, encoded.embedding)
             category = seen.category.value
             return GarmentOut(
                 category=category,
@@ -304,17 +289,10 @@ async def garment(request: Request) -> GarmentOut:
 
 
 @advice.post(
-    "/own",
-    tags=["advice"],
-    summary="Ask whether something is owned already",
-    response_model=OwnOut,
-    responses=FORM_PROBLEMS | problems(404),
-    openapi_extra=form_body(OwnForm),
-    dependencies=[Depends(may_read)],
+    "/own", **described("advice", "Ask whether something is owned already", OwnOut, 404, form=OwnForm)
 )
-async def own(request: Request) -> OwnOut:
+async def own(request: Request, service: Serving) -> OwnOut:
     """Compare a photo, or an item of the catalogue, with what somebody owns. Nothing is stored."""
-    service = _service(request)
     form = await read_form(request, OwnForm)
     if (form.photo is None) == (form.item_id is None):
         raise ProblemError(422, "send either photo or item_id")
@@ -323,9 +301,10 @@ async def own(request: Request) -> OwnOut:
     async def work() -> OwnOut:
         photo = None if form.photo is None else (await service.pool.encode(form.photo, None)).embedding
 
+        advisor = (await service.advice()).advisor
+
         def compare() -> OwnOut:
             asked = photo if photo is not None else service.catalog.embeddings([str(form.item_id)])[1][0]
-            advisor = service.advisor()
             answer = advisor.own(asked, pieces)
             check = advisor.ownership.check if advisor.ownership else None
             matches = [
@@ -340,65 +319,45 @@ async def own(request: Request) -> OwnOut:
     return await service.answered(request, work())
 
 
-@advice.post(
-    "/outfits",
-    tags=["advice"],
-    summary="Complete an outfit",
-    response_model=OutfitsOut,
-    responses=FORM_PROBLEMS | problems(404),
-    openapi_extra=form_body(OutfitForm),
-    dependencies=[Depends(may_read)],
-)
-async def outfits(request: Request) -> OutfitsOut:
+@advice.post("/outfits", **described("advice", "Complete an outfit", OutfitsOut, 404, form=OutfitForm))
+async def outfits(request: Request, service: Serving) -> OutfitsOut:
     """Propose outfits around a piece that is owned or sold, owned garments first. Nothing is stored."""
-    service = _service(request)
     form = await read_form(request, OutfitForm)
     pieces = _pieces(form.wardrobe, service.catalog.card.dimension)
 
-    def work() -> OutfitsOut:
+    async def work() -> OutfitsOut:
+        advice = await service.advice()
+        return await service.reading(lambda: propose(advice))
+
+    def propose(advice: Advice) -> OutfitsOut:
         _, proposed = outfits_around(
             form.piece,
             pieces,
-            service.shopfront(),
+            advice.shopfront,
             buy=form.shop,
             where=form.where,
-            compatibility=service.advisor().compatibility,
+            compatibility=advice.advisor.compatibility,
             k=form.k,
         )
         return OutfitsOut(outfits=[_outfit(one) for one in proposed])
 
-    return await service.answered(request, service.reading(work))
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    return await service.answered(request, work())
 
 
 def _recommended(
     found: Recommendation, likes: list[str], form: RecommendForm, unknown: list[str]
 ) -> RecommendOut:
-    end = form.offset + form.k
-    hits = [
-        RecommendedOut(
-            id=hit.item.id,
-            product_id=hit.item.product_id,
-            image=image_url(hit.item.id),
-            attributes=dict(hit.item.attributes),
-            rank=hit.rank,
-            distance=hit.distance,
-            similarity=hit.similarity,
-            because=None if like is None else likes[like],
-        )
-        for hit, like in zip(found.hits[form.offset : end], found.because[form.offset : end], strict=True)
-    ]
+    pairs = list(zip(found.hits, found.because, strict=True))
     return RecommendOut(
         metric=found.metric,
         encoder=found.encoder,
         timing_ms={name: round(ms, 2) for name, ms in found.timing_ms.items()},
-        hits=hits,
+        hits=[
+            RecommendedOut.of_hit(hit, because=None if like is None else likes[like])
+            for hit, like in pairs[: form.k]
+        ],
         offset=form.offset,
-        more=len(found.hits) > end,
+        more=len(pairs) > form.k,
         groups=[[likes[n] for n in group.likes] for group in found.groups],
         unknown=unknown,
     )

@@ -29,8 +29,9 @@ from serupa.web.pages import pages
 from serupa.web.problems import answer_problems
 from serupa.web.reference import reference
 from serupa.web.routes import api, health
+from serupa.web.routing import EncodedIds
 from serupa.web.schemas import ProblemOut
-from serupa.web.security import SecurityHeaders
+from serupa.web.security import KnownHosts, SecurityHeaders, cors
 from serupa.web.service import Service
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _DESCRIPTION = (
 )
 
 
-def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
+def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str = "") -> FastAPI:
     """Make the web application of a catalogue.
 
     Parameters
@@ -51,6 +52,8 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         Open; whoever opened it closes it when the application has ended.
     settings : Settings, optional
         What the server allows; the defaults unless given: reading for everybody, changes for nobody.
+    name : str
+        Of the tenant, where there are several: their thumbnails are stored apart.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         If the ``web`` extra is not installed.
     """
     settings = settings or Settings()
-    service = Service(catalog, settings)
+    service = Service(catalog, settings, name)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -83,7 +86,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    answer_problems(app, service.hidden)
+    answer_problems(app)
     app.include_router(api)
     app.include_router(advice)
     app.include_router(health)
@@ -91,20 +94,16 @@ def create_app(catalog: Catalog, settings: Settings | None = None) -> FastAPI:
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=Path(str(files("serupa.web") / "static"))), name="static")
     _describe(app, service)
+    app.add_middleware(EncodedIds)
+    app.add_middleware(KnownHosts, hosts=settings.allowed_hosts)
     app.add_middleware(
         BodyLimit,
         limit=settings.limit_bytes,
-        held=int(settings.held_mb * 1e6),
+        held=settings.held_bytes,
         seconds=settings.time_limit_s,
     )
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "X-API-Key"],
-            expose_headers=["ETag", "Location", "Retry-After"],
-        )
+        app.add_middleware(CORSMiddleware, **cors(settings))
     app.add_middleware(Record, metrics=service.metrics)
     app.add_middleware(SecurityHeaders)
     return app

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serupa.web.problems import ProblemError
+from serupa.web.problems import ProblemError, busy
 
 _LINGER_S = 5.0
 _LINGER_BODIES = 5
@@ -102,8 +102,9 @@ class _Body:
         if self.size > limits.limit:
             raise limits.too_large()
         if limits.held > limits.held_limit:
-            detail = "the server is receiving too many photos at once; try again in a moment"
-            raise ProblemError(429, detail, headers={"Retry-After": "1", "Connection": "close"})
+            problem = busy("the server is receiving too many photos at once; try again in a moment")
+            problem.headers["Connection"] = "close"
+            raise problem
         return message
 
     async def discard(self) -> None:
@@ -122,6 +123,8 @@ class _Body:
 
 class RateLimit:
     """A token bucket for each client: a burst of a quarter of a minute's requests, then an even rate.
+
+    Ours, since `limits` has windows only, and remembers every client that it ever saw for a while.
 
     Parameters
     ----------
@@ -158,9 +161,5 @@ class RateLimit:
             self._buckets.popitem(last=False)
         if not enough:
             wait = math.ceil((1 - tokens) / self._per_second)
-            raise ProblemError(
-                429,
-                f"more than {60 * self._per_second:g} requests in a minute; try again in {wait} s",
-                code="rate",
-                headers={"Retry-After": str(wait)},
-            )
+            detail = f"more than {60 * self._per_second:g} requests in a minute; try again in {wait} s"
+            raise busy(detail, retry_after_s=wait, code="rate")

@@ -7,13 +7,13 @@ import logging
 import time
 from datetime import UTC, datetime
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serupa.web.metrics import Metrics
-from serupa.web.problems import problem_of
+from serupa.web.problems import errors, problem_of
 
 access = logging.getLogger("serupa.access")
-errors = logging.getLogger("serupa.error")
 
 _METHODS = ("GET", "POST", "DELETE", "OPTIONS", "HEAD")
 _GONE = 499  # what nginx calls it: the client left before the answer
@@ -22,7 +22,7 @@ _GONE = 499  # what nginx calls it: the client left before the answer
 class Record:
     """Logs and measures every request; an error that nobody foresaw is logged, and told as a bare 500."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics | None = None) -> None:
         self._app = app
         self._metrics = metrics
 
@@ -30,7 +30,7 @@ class Record:
         """Pass a request on and write down what came of it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started = time.perf_counter()
+        started, path = time.perf_counter(), scope["path"]
         status = 0
 
         async def sending(message: Message) -> None:
@@ -41,39 +41,36 @@ class Record:
 
         try:
             await self._app(scope, receive, sending)
-        except ClientGoneError:
+        except (ClientGoneError, ClientDisconnect):
             status = _GONE
         except Exception as error:
-            errors.exception("request failed: %s %s", scope["method"], scope["path"])
+            errors.exception("request failed: %s %s", scope["method"], path)
             if status:  # too late to say so; the connection is cut
                 raise
             await problem_of(error).response()(scope, receive, sending)
         finally:
-            self._write(scope, status or _GONE, time.perf_counter() - started)
+            self._write(scope, path, status or _GONE, time.perf_counter() - started)
 
-    def _write(self, scope: Scope, status: int, seconds: float) -> None:
-        # what clients made up must not become a label: each label is kept for ever
-        method = (
-            scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "OPTIONS", "HEAD") else "other"
-        )
+    def _write(self, scope: Scope, path: str, status: int, seconds: float) -> None:
         route = route_of(scope)
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.latency.labels(method, route).observe(seconds)
+        if self._metrics is not None:
+            # what clients made up must not become a label: each label is kept for ever
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(method, route, str(status)).inc()
+            self._metrics.latency.labels(method, route).observe(seconds)
         client = scope.get("client")
-        access.info(
-            "%s",
-            json.dumps(
-                {
-                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "client": client[0] if client else None,
-                    "method": scope["method"],
-                    "path": scope["path"],
-                    "route": route,
-                    "status": status,
-                    "ms": round(1e3 * seconds, 2),
-                }
-            ),
-        )
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "client": client[0] if client else None,
+            "method": scope["method"],
+            "path": path,
+            "route": route,
+            "status": status,
+            "ms": round(1e3 * seconds, 2),
+        }
+        if "tenant" in scope:
+            line["tenant"] = scope["tenant"]
+        access.info("%s", json.dumps(line))
 
 
 class ClientGoneError(Exception):

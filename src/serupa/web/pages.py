@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import FileResponse, Response
 from starlette.templating import Jinja2Templates
@@ -16,10 +16,8 @@ from starlette.templating import Jinja2Templates
 from serupa.errors import NotFoundError
 from serupa.web.problems import ProblemError
 from serupa.web.routes import detail
+from serupa.web.routing import ItemId, Serving
 from serupa.web.security import may_see
-
-if TYPE_CHECKING:
-    from serupa.web.service import Service
 
 pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
 _templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")))
@@ -46,9 +44,8 @@ async def search_page(request: Request) -> Response:
 
 @pages.head("/item/{item_id:path}")
 @pages.get("/item/{item_id:path}")
-async def item_page(request: Request, item_id: str) -> Response:
+async def item_page(request: Request, service: Serving, item_id: ItemId) -> Response:
     """Show an item; the page says so if there is none."""
-    service: Service = request.app.state.service
     try:
         item = await service.reading(lambda: detail(service.catalog, item_id).model_dump())
     except NotFoundError:
@@ -72,9 +69,8 @@ async def wardrobe_page(request: Request) -> Response:
 
 @pages.head("/quality")
 @pages.get("/quality")
-async def quality_page(request: Request) -> Response:
+async def quality_page(request: Request, service: Serving) -> Response:
     """Show the catalogue's last evaluation, if there is one."""
-    service: Service = request.app.state.service
     folder = service.catalog.folder
     report, figures = await service.reading(lambda: (_report(folder), _figures(folder)))
     context = {
@@ -88,33 +84,50 @@ async def quality_page(request: Request) -> Response:
 
 
 @pages.get("/quality/figures/{name}")
-async def figure(request: Request, name: str) -> Response:
+async def figure(service: Serving, name: str) -> Response:
     """Return a figure of the evaluation: one of those that are there, never a path that is made up."""
-    service: Service = request.app.state.service
     folder = service.catalog.folder
-    found = await service.reading(lambda: _figures(folder))
-    if name not in found:
+    figures = await service.reading(lambda: _figures(folder))
+    if name not in figures:
         raise ProblemError(404, "the evaluation has no such figure")
-    return FileResponse(found[name], headers={"Cache-Control": "no-cache"})
+    return FileResponse(figures[name], headers={"Cache-Control": "no-cache"})
 
 
-def _report(folder: Path | None) -> dict[str, Any] | None:
+class _Means(msgspec.Struct):
+    """Means of one metric, and intervals where there are any."""
+
+    precision: dict[str, float]
+    recall: dict[str, float]
+    map: float
+    ci95: dict[str, dict[str, tuple[float, float]] | tuple[float, float] | None] | None = None
+
+
+class _Report(msgspec.Struct):
+    """What the page shows of an evaluation."""
+
+    metrics: Annotated[dict[str, _Means], msgspec.Meta(min_length=1)]
+    label: str
+    queries: int
+    items: int | None = None
+    seed: int | None = None
+
+
+def _report(folder: Path | None) -> _Report | None:
     """Return an evaluation that `serupa evaluate --report` has left; None where there is none to show."""
     if folder is None:
         return None
     try:
-        report = json.loads((folder / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return msgspec.json.decode((folder / "evaluation" / "evaluation.json").read_bytes(), type=_Report)
+    except (OSError, msgspec.MsgspecError, RecursionError):
         return None
-    return report if isinstance(report, dict) and isinstance(report.get("metrics"), dict) else None
 
 
 def _figures(folder: Path | None) -> dict[str, Path]:
     """Return the figures of an evaluation by name."""
     if folder is None:
         return {}
-    found = [*folder.glob("evaluation/*.*"), *folder.glob("evaluation/figures/*.*")]
-    return {path.name: path for path in sorted(found) if _FIGURE.fullmatch(path.name)}
+    files = [*folder.glob("evaluation/*.*"), *folder.glob("evaluation/figures/*.*")]
+    return {path.name: path for path in sorted(files) if _FIGURE.fullmatch(path.name)}
 
 
 def _shown(figures: Iterable[Path]) -> list[Path]:

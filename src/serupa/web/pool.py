@@ -20,37 +20,17 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from serupa.catalog.query import Encoded
 from serupa.encoders.session import available_cpus
 from serupa.errors import SerupaError
 from serupa.images import Crop
+from serupa.web.problems import busy, photo_problem
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder
     from serupa.web.metrics import Metrics
 
 _T = TypeVar("_T")
-
-
-class PoolFullError(SerupaError):
-    """As many photos are waiting as may.
-
-    Parameters
-    ----------
-    retry_after_s : int
-        When there should be a place again.
-    """
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__("the server is busy with other photos; try again in a moment")
-        self.retry_after_s = retry_after_s
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A photo's embedding ``(d,)``, raw, and the milliseconds that decoding, waiting and encoding took."""
-
-    embedding: NDArray[np.float32]
-    timing_ms: dict[str, float]
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +51,7 @@ class EncodingPool:
     encoder : Encoder
         Used on one thread, the pool's own.
     places : int
-        How many photos may be waiting or worked on; `PoolFullError` for the next one.
+        How many photos may be waiting or worked on; the next one is refused.
     batch : int
         How many are encoded at once, at most.
     metrics : Metrics
@@ -100,10 +80,10 @@ class EncodingPool:
 
         Raises
         ------
-        PoolFullError
-            If there is no place.
+        ProblemError
+            429 if there is no place, 422 if it cannot be used as a photo.
         SerupaError
-            If it cannot be read as a photo, or the encoder fails.
+            If the encoder fails.
         """
         self._take_place()
         job = _Job(photo, crop, asyncio.get_running_loop().create_future(), since=time.perf_counter())
@@ -112,17 +92,16 @@ class EncodingPool:
             return await job.future
         finally:
             self._taken -= 1
-            job.photo = job.pixels = (
-                None  # a cancelled job may stand in a queue for a while: without its photo
-            )
+            # a cancelled job may stand in a queue for a while: without its photo
+            job.photo = job.pixels = None
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Run other work with photos on a decoding thread; it takes a place as `encode` does.
 
         Raises
         ------
-        PoolFullError
-            If there is no place.
+        ProblemError
+            429 if there is no place.
         """
         self._take_place()
         try:
@@ -138,7 +117,9 @@ class EncodingPool:
 
     def _take_place(self) -> None:
         if self._taken >= self._places:
-            raise PoolFullError(max(1, math.ceil(self._taken * self._photo_s)))
+            self._metrics.refused.labels("queue").inc()
+            wait = max(1, math.ceil(self._taken * self._photo_s))
+            raise busy("the server is busy with other photos; try again in a moment", retry_after_s=wait)
         self._taken += 1
 
     def _decode(self, job: _Job) -> None:
@@ -148,6 +129,9 @@ class EncodingPool:
         started = time.perf_counter()
         try:
             job.pixels = self._encoder.preprocess(photo, job.crop)
+        except SerupaError as error:
+            _finish(job, photo_problem(error))
+            return
         except BaseException as error:
             _finish(job, error)
             return

@@ -1,8 +1,12 @@
-"""Every error of the API as ``application/problem+json`` (RFC 9457), with nothing of the machine in it."""
+"""Every error of the API as ``application/problem+json`` (RFC 9457), with nothing of the machine in it.
+
+An error says what it is about apart from what is wrong (`serupa.errors`): paths and addresses are never sent.
+Of the server's own faults no more is sent than that there is one; the log says which.
+"""
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,15 +16,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from serupa.errors import (
-    InvalidInputError,
-    NotFoundError,
-    SerupaError,
-    StoreError,
-    StoreUnavailableError,
-)
+from serupa.errors import NotFoundError, SerupaError
 
 MEDIA_TYPE = "application/problem+json"
+
+errors = logging.getLogger("serupa.error")
 
 _CODES = {
     400: "bad-request",
@@ -29,8 +29,10 @@ _CODES = {
     404: "not-found",
     405: "method",
     408: "too-slow",
+    409: "conflict",
     413: "too-large",
     415: "media-type",
+    421: "host",
     422: "invalid",
     429: "busy",
     500: "server",
@@ -38,9 +40,6 @@ _CODES = {
 }
 
 _PLACES = ("query", "path", "body", "header")
-
-# What looks like an absolute path is cut down to its last part
-_PATH = re.compile(r"(?<![\w.~%/:-])(?:[A-Za-z]:)?(?:[/\\][^\s/\\:'\",;]+)+(?=[/\\:'\",;\s]|$)")
 
 
 class ProblemError(Exception):
@@ -55,7 +54,7 @@ class ProblemError(Exception):
     code : str, optional
         One word for programs; that of the status unless given.
     headers : mapping, optional
-        More headers of the answer.
+        More headers of the answer; several of one name as a tuple.
     errors : iterable of mapping, optional
         What is wrong with which field.
     """
@@ -66,7 +65,7 @@ class ProblemError(Exception):
         detail: str,
         *,
         code: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | tuple[str, ...]] | None = None,
         errors: Iterable[Mapping[str, str]] = (),
     ) -> None:
         super().__init__(detail)
@@ -89,7 +88,11 @@ class ProblemError(Exception):
 
     def response(self) -> Response:
         """Return the answer."""
-        return JSONResponse(self.body(), self.status, self.headers, MEDIA_TYPE)
+        response = JSONResponse(self.body(), self.status, media_type=MEDIA_TYPE)
+        for name, value in self.headers.items():
+            for one in (value,) if isinstance(value, str) else value:
+                response.headers.append(name, one)
+        return response
 
 
 def refused(field: str, message: str) -> ProblemError:
@@ -97,22 +100,35 @@ def refused(field: str, message: str) -> ProblemError:
     return ProblemError(422, f"{field}: {message}", errors=[{"field": field, "message": message}])
 
 
-def public_text(message: str, hidden: Iterable[str] = ()) -> str:
-    """Return a message without paths of this machine.
+def busy(detail: str, *, retry_after_s: int = 1, code: str | None = None) -> ProblemError:
+    """Return the problem that there is too much at once: 429, with when to try again."""
+    return ProblemError(429, detail, code=code, headers={"Retry-After": str(retry_after_s)})
 
-    Parameters
-    ----------
-    message : str
-        Such as an error's.
-    hidden : iterable of str
-        Paths that are known: ``"<path>: "`` at the start is left out, elsewhere only the name is kept.
+
+def unavailable(detail: str, *, retry_after_s: int = 5, code: str | None = None) -> ProblemError:
+    """Return the problem that there is no answer now: 503, with when to try again."""
+    return ProblemError(503, detail, code=code, headers={"Retry-After": str(retry_after_s)})
+
+
+def key_needed() -> ProblemError:
+    """Return the problem that reading needs a key.
+
+    A browser asks for the key on seeing Basic, so that the pages work with a key too; it wants a header for
+    each of the two.
     """
-    for path in sorted(hidden, key=len, reverse=True):
-        message = message.removeprefix(f"{path}: ").replace(path, re.split(r"[/\\]", path)[-1])
-    return _PATH.sub(lambda match: re.split(r"[/\\]", match[0])[-1], message)
+    return ProblemError(
+        401,
+        "this server asks for a key: send it as Authorization: Bearer KEY or X-API-Key: KEY",
+        headers={"WWW-Authenticate": ('Basic realm="Serupa: the key is the password"', "Bearer")},
+    )
 
 
-def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
+def photo_problem(error: SerupaError) -> ProblemError:
+    """Return the problem that a photo which was sent cannot be used, whatever the cause."""
+    return ProblemError(422, f"the photo: {_told(error.problem, error.hint)}", code="photo")
+
+
+def problem_of(error: Exception) -> ProblemError:
     """Return the problem that an error is told as."""
     match error:
         case ProblemError():
@@ -121,21 +137,27 @@ def problem_of(error: Exception, hidden: Iterable[str] = ()) -> ProblemError:
             return ProblemError(error.status_code, _http_detail(error), headers=error.headers)
         case RequestValidationError():
             return _invalid(error)
-        case StoreUnavailableError():
-            detail = "the catalogue's server does not answer"
-            return ProblemError(503, detail, code="store", headers={"Retry-After": "5"})
-        case SerupaError():
-            codes = {
-                InvalidInputError: "photo",
-                NotFoundError: "item-not-found",
-                StoreError: "store",
-            }
-            status = 404 if isinstance(error, NotFoundError) else 422
-            if isinstance(error, StoreError):  # a full disk is none of the client's doing
-                status = 503
-            return ProblemError(status, public_text(str(error), hidden), code=codes.get(type(error)))
+        case SerupaError() if error.http_status < 500:
+            code = "item-not-found" if isinstance(error, NotFoundError) else None
+            return ProblemError(error.http_status, public_text(error), code=code)
+        case SerupaError() if error.http_status == 503:
+            return unavailable("the catalogue cannot do this now; the server's log says why", code="store")
         case _:
             return ProblemError(500, "the server failed on this request; its log says why")
+
+
+def public_text(error: SerupaError) -> str:
+    """Return what an error says, without the path or address that it is about."""
+    if isinstance(error.subject, str):
+        subject = error.subject
+        text = _told(error.problem, error.hint)
+        return f"{subject}: {text}" if error.problem else subject
+    hint = "" if str(error.subject) in error.hint else error.hint
+    return _told(error.problem, hint)
+
+
+def _told(problem: str, hint: str) -> str:
+    return f"{problem}; {hint}" if hint else problem
 
 
 def _http_detail(error: HTTPException) -> str:
@@ -149,25 +171,26 @@ def _http_detail(error: HTTPException) -> str:
 
 
 def _invalid(error: RequestValidationError) -> ProblemError:
-    found = [
+    fields = [
         {
             "field": ".".join(str(part) for part in one["loc"] if part not in _PLACES),
             "message": str(one["msg"]),
         }
         for one in error.errors()
     ]
-    detail = "; ".join(": ".join(filter(None, one.values())) for one in found)
-    return ProblemError(422, detail, errors=found)
+    detail = "; ".join(": ".join(filter(None, one.values())) for one in fields)
+    return ProblemError(422, detail, errors=fields)
 
 
-def answer_problems(app: FastAPI, hidden: Iterable[str]) -> None:
+def answer_problems(app: FastAPI) -> None:
     """Make an app answer all its errors as problems."""
-    paths = tuple(hidden)
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 405:
             error = HTTPException(405, headers={"Allow": _methods(app, request)})
-        return problem_of(error, paths).response()
+        if isinstance(error, SerupaError) and error.http_status >= 500:
+            errors.error("request failed: %s %s: %s", request.method, request.url.path, error)
+        return problem_of(error).response()
 
     for kind in (ProblemError, HTTPException, RequestValidationError, SerupaError):
         app.add_exception_handler(kind, answer)

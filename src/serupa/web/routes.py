@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 import serupa
-from serupa.errors import SerupaError
+from serupa.catalog.query import SearchRequest
+from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
 from serupa.filters import Condition, as_filter
-from serupa.images import MAX_PIXELS, Crop
-from serupa.web.forms import form_body, read_form
-from serupa.web.problems import MEDIA_TYPE, ProblemError, refused
+from serupa.images import MAX_PIXELS, Crop, read_bytes
+from serupa.web.forms import read_form
+from serupa.web.problems import ProblemError, photo_problem, refused
+from serupa.web.routing import Answers, ItemId, Serving, described, problems
 from serupa.web.schemas import (
     By,
     Conditions,
@@ -32,7 +36,6 @@ from serupa.web.schemas import (
     Metric,
     NumberFacet,
     Offset,
-    ProblemOut,
     SearchForm,
     SearchOut,
     Status,
@@ -40,43 +43,18 @@ from serupa.web.schemas import (
     ValueCount,
     read_attributes,
 )
-from serupa.web.security import may_read, may_see, may_write
+from serupa.web.security import may_see, may_write
 from serupa.web.thumbnails import SIZES
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.items import Item
-    from serupa.web.service import Service
     from serupa.web.uploads import Uploads
 
 _LARGEST_K = 100
 _PRODUCT_PHOTOS = 100
 _VALUES = 100
 
-Answers = dict[int | str, dict[str, Any]]
-
-_TEXTS = {
-    400: "The form cannot be read.",
-    401: "A key is needed.",
-    403: "This key, or this server, does not allow it.",
-    404: "No such item, or its photo is gone.",
-    408: "The request took too long to arrive.",
-    413: "The request is too large.",
-    415: "Not a multipart form.",
-    422: "A parameter, a filter or the photo cannot be used.",
-    429: "Too busy, or too many requests: try again after `Retry-After` seconds.",
-    503: "No answer in time.",
-}
-
-
-def problems(*statuses: int) -> Answers:
-    """Return how OpenAPI describes a route's errors."""
-    schema = {"schema": {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}}
-    return {status: {"description": _TEXTS[status], "content": {MEDIA_TYPE: schema}} for status in statuses}
-
-
-_READ = problems(401, 422, 429)
-FORM_PROBLEMS = problems(400, 401, 408, 413, 415, 422, 429, 503)
 _IMAGE: Answers = {
     200: {"description": "The photo, upright, without metadata.", "content": {"image/jpeg": {}}},
     304: {"description": "The photo that the client has is still right."},
@@ -88,55 +66,24 @@ api = APIRouter(prefix="/api/v1")
 health = APIRouter()
 
 Where = Annotated[Conditions, Query()]
-ItemId = str
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-@api.post(
-    "/search",
-    tags=["search"],
-    summary="Find what looks like a photo",
-    response_model=SearchOut,
-    responses=FORM_PROBLEMS,
-    openapi_extra=form_body(SearchForm),
-    dependencies=[Depends(may_read)],
-)
-async def search(request: Request) -> SearchOut:
+@api.post("/search", **described("search", "Find what looks like a photo", SearchOut, form=SearchForm))
+async def search(request: Request, service: Serving) -> SearchOut:
     """Send a photo, get its nearest items. The photo is not stored."""
-    service = _service(request)
     form = await read_form(request, SearchForm)
     crop = Crop.parse(form.crop) if form.crop else None
-    found, timing = await service.answered(
-        request,
-        service.search(
-            form.photo,
-            form.k + 1,
-            metric=form.metric,
-            where=form.where,
-            by=form.by,
-            crop=crop,
-            offset=form.offset,
-        ),
-    )
-    return SearchOut.of(found, form.k, form.offset, timing)
+    asked = SearchRequest(metric=form.metric, k=form.k + 1, offset=form.offset, where=form.where, by=form.by)
+    result = await service.answered(request, service.search(form.photo, crop, asked))
+    return SearchOut.of(result, form.k, form.offset)
 
 
 @api.post(
     "/explain",
-    tags=["search"],
-    summary="Show which regions make two photos alike",
-    response_model=ExplainOut,
-    responses=FORM_PROBLEMS | problems(404),
-    openapi_extra=form_body(ExplainForm),
-    dependencies=[Depends(may_read)],
+    **described("search", "Show which regions make two photos alike", ExplainOut, 404, form=ExplainForm),
 )
-async def explanation(request: Request) -> ExplainOut:
+async def explanation(request: Request, service: Serving) -> ExplainOut:
     """Send a photo (or name an item with `from_id`) and an item; get what each region contributes."""
-    service = _service(request)
     form = await read_form(request, ExplainForm)
     if (form.photo is None) == (form.from_id is None):
         raise ProblemError(422, "send either photo or from_id")
@@ -144,22 +91,24 @@ async def explanation(request: Request) -> ExplainOut:
     catalog = service.catalog
 
     def work() -> ExplainOut:
-        photo = form.photo or _photo_of(catalog, str(form.from_id))
-        return ExplainOut.of(explain(catalog, photo, form.item_id, crop=crop, metric=form.metric))
+        images = {one: catalog.get(one).image for one in (form.item_id, form.from_id) if one is not None}
+        for item_id, image in images.items():
+            with photo_of(item_id):
+                read_bytes(image)
+        photo = form.photo or images[str(form.from_id)]
+        try:
+            return ExplainOut.of(explain(catalog, photo, form.item_id, crop=crop, metric=form.metric))
+        except InvalidInputError as error:
+            raise photo_problem(error) from None
 
     return await service.answered(request, service.pool.run(work))
 
 
-@api.get(
-    "/items",
-    tags=["items"],
-    summary="List items",
-    response_model=ItemPage,
-    responses=_READ,
-    dependencies=[Depends(may_read)],
-)
+@api.get("/items", **described("items", "List items", ItemPage))
 async def items(
     request: Request,
+    service: Serving,
+    *,
     where: Where = [],  # noqa: B006 -- FastAPI copies it
     limit: Annotated[int, Query(ge=1, le=500, description="How many items.")] = 50,
     after: Annotated[
@@ -170,30 +119,26 @@ async def items(
     ] = 0,
 ) -> ItemPage:
     """List the items that pass the filters, in an order that stays while the catalogue does."""
-    service = _service(request)
 
     def work() -> list[Item]:
         return list(islice(service.catalog.items(where, after=after), offset, offset + limit + 1))
 
-    found = await service.answered(request, service.reading(work))
-    more = len(found) > limit
+    page = await service.answered(request, service.reading(work))
+    more = len(page) > limit
     return ItemPage(
-        items=[ItemOut.of(item) for item in found[:limit]],
+        items=[ItemOut.of(item) for item in page[:limit]],
         more=more,
-        next=found[limit - 1].id if more else None,
+        next=page[limit - 1].id if more else None,
     )
 
 
 @api.get(
     "/items/{item_id:path}/similar",
-    tags=["search"],
-    summary="Find what looks like an item",
-    response_model=SearchOut,
-    responses=_READ | problems(404),
-    dependencies=[Depends(may_read)],
+    **described("search", "Find what looks like an item", SearchOut, 404),
 )
 async def similar(
     request: Request,
+    service: Serving,
     *,
     item_id: ItemId,
     k: Annotated[K, Query()] = 10,
@@ -203,29 +148,20 @@ async def similar(
     offset: Annotated[Offset, Query()] = 0,
 ) -> SearchOut:
     """Search with a photo of the catalogue; the item itself is left out, by product its whole product."""
-    service = _service(request)
-    found = await service.answered(
-        request,
-        service.reading(
-            lambda: service.catalog.similar(
-                item_id, k + 1, metric=metric, where=as_filter(where), by=by, offset=offset
-            )
-        ),
-    )
-    service.metrics.search.observe(found.timing_ms["search"] / 1e3)
-    return SearchOut.of(found, k, offset, dict(found.timing_ms))
+    asked = SearchRequest(item_id=item_id, metric=metric, k=k + 1, offset=offset, where=where, by=by)
+    result = await service.answered(request, service.reading(lambda: service.catalog.ask(asked)))
+    service.metrics.search.observe(result.timing_ms["search"] / 1e3)
+    return SearchOut.of(result, k, offset)
 
 
 @api.get(
     "/items/{item_id:path}/image",
-    tags=["items"],
-    summary="Get an item's photo",
     response_class=Response,
-    responses=_IMAGE | problems(401, 404, 422, 429),
-    dependencies=[Depends(may_see)],
+    **described("items", "Get an item's photo", None, 404, answers=_IMAGE, who=may_see),
 )
 async def image(
     request: Request,
+    service: Serving,
     item_id: ItemId,
     size: Annotated[
         int,
@@ -233,56 +169,39 @@ async def image(
     ] = 640,
 ) -> Response:
     """Return an item's photo as a JPEG; a photo that is smaller comes as large as it is."""
-    service = _service(request)
 
     def work() -> Response:
-        photo = _photo_of(service.catalog, item_id)
-        try:
-            wanted = service.thumbnails.identify(photo, size)
+        photo = service.catalog.get(item_id).image
+        with photo_of(item_id):
+            thumbnail = service.thumbnails.identify(photo, size)
             headers = {
-                "ETag": wanted.etag,
+                "ETag": thumbnail.etag,
                 "Cache-Control": f"{'public' if service.gate.open else 'private'}, max-age=600",
             }
-            if _knows(request.headers.get("if-none-match", ""), wanted.etag):
+            if _has(request.headers.get("if-none-match", ""), thumbnail.etag):
                 return Response(status_code=304, headers=headers)
-            data, kept = service.thumbnails.read(photo, wanted)
-        except SerupaError:
-            raise ProblemError(
-                404, f"{item_id}: its photo is missing or cannot be read", code="photo-missing"
-            ) from None
-        service.metrics.thumbnails.labels("cache" if kept else "made").inc()
+            data, cached = service.thumbnails.read(photo, thumbnail)
+        service.metrics.thumbnails.labels("cache" if cached else "made").inc()
         return Response(data, headers=headers, media_type="image/jpeg")
 
     return await service.drawing(work)
 
 
-@api.get(
-    "/items/{item_id:path}",
-    tags=["items"],
-    summary="Get an item",
-    response_model=ItemDetail,
-    responses=_READ | problems(404),
-    dependencies=[Depends(may_read)],
-)
-async def item(request: Request, item_id: ItemId) -> ItemDetail:
+@api.get("/items/{item_id:path}", **described("items", "Get an item", ItemDetail, 404))
+async def item(request: Request, service: Serving, item_id: ItemId) -> ItemDetail:
     """Return an item and the other photos of its product."""
-    service = _service(request)
     return await service.answered(request, service.reading(lambda: detail(service.catalog, item_id)))
 
 
 @api.post(
     "/items",
-    tags=["items"],
-    summary="Add or replace an item",
     status_code=201,
-    response_model=ItemOut,
-    responses=_REPLACED | FORM_PROBLEMS | problems(403),
-    openapi_extra=form_body(ItemForm),
-    dependencies=[Depends(may_write)],
+    **described(
+        "items", "Add or replace an item", ItemOut, 403, 409, form=ItemForm, answers=_REPLACED, who=may_write
+    ),
 )
-async def add_item(request: Request, response: Response) -> ItemOut:
+async def add_item(request: Request, response: Response, service: Serving) -> ItemOut:
     """Add an item with its photo; an item that has the same id is replaced. Needs the API key."""
-    service = _service(request)
     form = await read_form(request, ItemForm)
     try:
         attributes = read_attributes(form.attributes)
@@ -300,55 +219,35 @@ async def add_item(request: Request, response: Response) -> ItemOut:
 
 @api.delete(
     "/items/{item_id:path}",
-    tags=["items"],
-    summary="Remove an item",
     status_code=204,
     response_class=Response,
-    responses=problems(401, 403, 404, 422, 429, 503),
-    dependencies=[Depends(may_write)],
+    **described("items", "Remove an item", None, 403, 404, 409, 503, who=may_write),
 )
-async def remove_item(request: Request, item_id: ItemId) -> Response:
+async def remove_item(request: Request, service: Serving, item_id: ItemId) -> Response:
     """Remove an item, and its photo if it was added through the API. Needs the API key."""
-    service = _service(request)
     await service.answered(request, service.writing(lambda uploads: uploads.remove(item_id)))
     return Response(status_code=204)
 
 
-@api.get(
-    "/facets",
-    tags=["catalogue"],
-    summary="See what there is to filter by",
-    response_model=Facets,
-    responses=_READ,
-    dependencies=[Depends(may_read)],
-)
-async def facets(request: Request, where: Where = []) -> Facets:  # noqa: B006
+@api.get("/facets", **described("catalogue", "See what there is to filter by", Facets))
+async def facets(request: Request, service: Serving, where: Where = []) -> Facets:  # noqa: B006
     """Count the values of every text field and bound every number field, among the items that pass."""
-    service = _service(request)
 
     def work() -> Facets:
         conditions = as_filter(where)
-        found = [
+        fields = [
             _facet(service.catalog, name, conditions)
             for name, kind in service.catalog.fields.items()
             if kind != "words"
         ]
-        return Facets(fields=[one for one in found if one is not None])
+        return Facets(fields=[one for one in fields if one is not None])
 
     return await service.answered(request, service.reading(work))
 
 
-@api.get(
-    "/info",
-    tags=["catalogue"],
-    summary="See what the catalogue is and holds",
-    response_model=Info,
-    responses=problems(401, 429),
-    dependencies=[Depends(may_read)],
-)
-async def info(request: Request) -> Info:
+@api.get("/info", **described("catalogue", "See what the catalogue is and holds", Info))
+async def info(request: Request, service: Serving) -> Info:
     """Return the catalogue's encoder, metrics, fields and size, and what the server takes."""
-    service = _service(request)
     found = await service.answered(request, service.reading(service.catalog.info))
     del found["path"]
     return Info(
@@ -376,23 +275,19 @@ async def healthz() -> Status:
     response_model=Status,
     responses=problems(503),
 )
-async def readyz(request: Request) -> Status:
+async def readyz(service: Serving) -> Status:
     """Answer when the catalogue is open and its encoder has been loaded and tried."""
-    await _service(request).ready()
+    await service.ready()
     return Status()
 
 
 @health.get(
     "/metrics",
-    tags=["operation"],
-    summary="Measure it with Prometheus",
     response_class=Response,
-    responses=_METRICS | problems(401),
-    dependencies=[Depends(may_see)],
+    **described("operation", "Measure it with Prometheus", None, answers=_METRICS, who=may_see),
 )
-async def metrics(request: Request) -> Response:
+async def metrics(service: Serving) -> Response:
     """Return request counts and latencies by route, encode and search times, the queue, and the size."""
-    service = _service(request)
     text = service.metrics.text(await service.reading(service.catalog.count))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -410,12 +305,17 @@ def detail(catalog: Catalog, item_id: str) -> ItemDetail:
     )
 
 
-def _photo_of(catalog: Catalog, item_id: str) -> str:
-    """Return the path of an item's photo; only the catalogue says which files are served."""
-    return catalog.get(item_id).image
+@contextmanager
+def photo_of(item_id: str) -> Iterator[None]:
+    """Tell what is wrong with the photo of an item by the item's name: only the catalogue knows the file."""
+    try:
+        yield
+    except SerupaError:
+        detail = f"{item_id}: its photo is missing or cannot be read"
+        raise ProblemError(404, detail, code="photo-missing") from None
 
 
-def _knows(header: str, etag: str) -> bool:
+def _has(header: str, etag: str) -> bool:
     return any(one.strip().removeprefix("W/") in (etag, "*") for one in header.split(","))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from serupa.catalog.results import SearchResult
 from serupa.explain import Explanation, Heat
-from serupa.items import Item, is_attribute_name
+from serupa.items import Hit, Item, is_attribute_name
 
 MetricName = Literal["cosine", "euclidean", "manhattan"]
 ByName = Literal["item", "product"]
@@ -156,6 +156,12 @@ class HitOut(ItemOut):
         description="Larger is nearer: 1 - distance for cosine, 1 / (1 + distance) for the others."
     )
 
+    @classmethod
+    def of_hit(cls, hit: Hit, **more: Any) -> Self:
+        """Return what is told of a hit."""
+        item = ItemOut.of(hit.item).model_dump()
+        return cls(**item, rank=hit.rank, distance=hit.distance, similarity=hit.similarity, **more)
+
 
 class SearchOut(BaseModel):
     """Hits, nearest first; equal distances are ordered by id."""
@@ -168,21 +174,10 @@ class SearchOut(BaseModel):
     more: bool = Field(description="Whether there are hits after these.")
 
     @classmethod
-    def of(cls, result: SearchResult, k: int, offset: int, timing_ms: dict[str, float]) -> SearchOut:
+    def of(cls, result: SearchResult, k: int, offset: int) -> SearchOut:
         """Return the first k of a result that was asked for k + 1."""
-        hits = [
-            HitOut(
-                id=hit.item.id,
-                product_id=hit.item.product_id,
-                image=image_url(hit.item.id),
-                attributes=dict(hit.item.attributes),
-                rank=hit.rank,
-                distance=hit.distance,
-                similarity=hit.similarity,
-            )
-            for hit in result.hits[:k]
-        ]
-        timing = Timing(**{name: round(ms, 2) for name, ms in timing_ms.items()})
+        hits = [HitOut.of_hit(hit) for hit in result.hits[:k]]
+        timing = Timing(**{name: round(ms, 2) for name, ms in result.timing_ms.items()})
         return cls(
             metric=result.metric,
             encoder=result.encoder,

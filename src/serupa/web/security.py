@@ -6,15 +6,17 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serupa.web.limits import RateLimit
-from serupa.web.problems import ProblemError
+from serupa.web.problems import ProblemError, key_needed
 from serupa.web.settings import Settings
 
 # Scripts and styles come from this server alone, none of them inline
@@ -64,15 +66,11 @@ class Gate:
         """Refuse a request that may not read, or comes too often."""
         key = _key(request) or _basic_password(request)
         reads, writes = _matches(key, self._read), _matches(key, self._write)
-        if counted:
+        let_in = self.open or reads or writes
+        if counted or (key and not let_in):  # a guessed key is counted wherever it is tried
             self._count(request, key if reads or writes else None)
-        if not (self.open or reads or writes):
-            # a browser asks for the key on seeing Basic, so that the pages work with a key too
-            raise ProblemError(
-                401,
-                "this server asks for a key: send it as Authorization: Bearer KEY or X-API-Key: KEY",
-                headers={"WWW-Authenticate": 'Basic realm="Serupa: the key is the password", Bearer'},
-            )
+        if not let_in:
+            raise key_needed()
 
     def write(self, request: Request) -> None:
         """Refuse a request that may not add or remove items, or comes too often."""
@@ -95,10 +93,10 @@ class Gate:
             headers={"WWW-Authenticate": "Bearer"},
         )
 
-    def _count(self, request: Request, known_key: str | None) -> None:
+    def _count(self, request: Request, right_key: str | None) -> None:
         # only keys that are right count as clients: made-up ones would each bring a full bucket
         address = request.client.host if request.client else ""
-        self._rate.take((known_key and f"key {_sha256(known_key)}") or f"address {address}")
+        self._rate.take(f"key {_sha256(right_key)}" if right_key else f"address {address}")
 
 
 def may_read(request: Request, _bearer: _Bearer, _header: _Header) -> None:
@@ -114,6 +112,43 @@ def may_see(request: Request, _bearer: _Bearer, _header: _Header) -> None:
 def may_write(request: Request, _bearer: _Bearer, _header: _Header) -> None:
     """Let only those in who may change the catalogue."""
     request.app.state.service.gate.write(request)
+
+
+def cors(settings: Settings) -> dict[str, Any]:
+    """Return what Starlette's CORSMiddleware is to allow."""
+    return {
+        "allow_origins": settings.cors_origins,
+        "allow_methods": ["GET", "POST", "DELETE"],
+        "allow_headers": ["Authorization", "X-API-Key"],
+        "expose_headers": ["ETag", "Location", "Retry-After"],
+    }
+
+
+class KnownHosts:
+    """Refuses requests that call the server by a name that is not its own.
+
+    Starlette's TrustedHostMiddleware answers in plain text, not with a problem.
+
+    Parameters
+    ----------
+    app : ASGI application
+    hosts : sequence of str
+        The names, without ports; all are allowed where there are none.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http" and self._hosts:
+            host = Headers(scope=scope).get("host", "").lower()
+            if re.sub(r":\d+$", "", host) not in self._hosts and scope["path"] != "/healthz":
+                problem = ProblemError(421, "this server goes by another name; see its setting allowed_hosts")
+                await problem.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class SecurityHeaders:
@@ -159,5 +194,5 @@ def _sha256(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _matches(key: str, kept: str | None) -> bool:
-    return kept is not None and hmac.compare_digest(_sha256(key), kept)
+def _matches(key: str, sha256: str | None) -> bool:
+    return sha256 is not None and hmac.compare_digest(_sha256(key), sha256)

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from serupa.catalog import Catalog
-from serupa.errors import CatalogError, MissingExtraError
+from serupa.errors import MissingExtraError, SerupaError, UnavailableError, UsageError
 from serupa.storage.qdrant.address import is_server
 from serupa.web.app import create_app
-from serupa.web.settings import Settings, SettingsError
+from serupa.web.problems import errors
+from serupa.web.settings import Settings
 from serupa.web.tenants import Tenant, Tenants, share_encoders
 
 try:
@@ -24,6 +26,9 @@ try:
     from serupa.web.connections import impatient
 except ImportError as error:
     raise MissingExtraError("serupa serve", "web") from error
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _KEEP_ALIVE_S = 15
 _CONNECTIONS = 2_000
@@ -55,41 +60,34 @@ def run(
 
     Raises
     ------
-    CatalogError
-        If the catalogue cannot be opened, or more than one worker is asked for.
-    SettingsError
+    UsageError
+        If more than one worker is asked for.
+    SerupaError
+        If the catalogue cannot be opened; of several, only if none can.
+    UnavailableError
         If the address cannot be listened at.
     """
-    if workers > 1 and (not isinstance(catalog, str | os.PathLike) or is_server(catalog)):
-        raise CatalogError(
-            "--workers must be 1: with catalogues on a server, run this command as often as there are to be "
-            "processes, each with a --port of its own, behind a load balancer"
-        )
-    if workers > 1:
-        raise CatalogError(
-            f"{catalog}: an embedded catalogue is held by one process, so --workers must be 1 (it uses every "
-            "processor already); for more, copy the catalogue and serve each copy on a port of its own, "
-            "behind a load balancer"
-        )
-    tenants = [] if isinstance(catalog, str | os.PathLike) else list(catalog)
-    paths = (
-        [os.fspath(catalog)] if isinstance(catalog, str | os.PathLike) else [one.catalog for one in catalog]
-    )
+    _refuse_workers(catalog, workers)
+    settings = settings.serving()
+    proxies = ",".join(settings.trusted_proxies) or os.environ.get("FORWARDED_ALLOW_IPS", "")
     _log_to_stderr()
     # uvicorn raises the signal that ended it once more; SIGTERM's own action would leave the catalogue open
     before = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with ExitStack() as stack:
-            opened = [stack.enter_context(Catalog.open(path, wait_s=wait_s)) for path in paths]
             listening = stack.enter_context(_listen(settings.host, settings.port))
-            share_encoders(opened)
-            for one in opened:
-                one.encoder  # noqa: B018 -- fails here, with one line, and not in a started server
+            if isinstance(catalog, str | os.PathLike):
+                opened = [_open(stack, catalog, wait_s)]
+                app: ASGIApp = create_app(opened[0], settings)
+            else:
+                opened, app = _open_tenants(stack, catalog, settings, wait_s)
             config = uvicorn.Config(
-                _tenants(tenants, opened, settings) if tenants else create_app(opened[0], settings),
+                app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=proxies,
                 h11_max_incomplete_event_size=_HEAD_BYTES,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(settings.time_limit_s) + 1,
@@ -103,9 +101,55 @@ def run(
             signal.signal(number, handler)
 
 
-def _tenants(tenants: Sequence[Tenant], opened: Sequence[Catalog], settings: Settings) -> Tenants:
-    pairs = zip(tenants, opened, strict=True)
-    return Tenants({one.name: create_app(catalog, one.settings) for one, catalog in pairs}, settings)
+def _refuse_workers(catalog: str | os.PathLike[str] | Sequence[Tenant], workers: int) -> None:
+    if workers == 1:
+        return
+    if isinstance(catalog, str | os.PathLike) and not is_server(catalog):
+        raise UsageError(
+            "--workers",
+            "must be 1: an embedded catalogue is held by one process, which uses every processor already",
+            "for more, copy the catalogue and serve each copy on a port of its own, behind a load balancer",
+        )
+    raise UsageError(
+        "--workers",
+        "must be 1",
+        "with catalogues on a server, run this command as often as there are to be processes, each with a "
+        "--port of its own, behind a load balancer",
+    )
+
+
+def _open(stack: ExitStack, path: str | os.PathLike[str], wait_s: float) -> Catalog:
+    """Open a catalogue and load its encoder: what fails, fails here, with one line."""
+    catalog = stack.enter_context(Catalog.open(path, wait_s=wait_s))
+    catalog.encoder  # noqa: B018 -- loads it
+    return catalog
+
+
+def _open_tenants(
+    stack: ExitStack, tenants: Sequence[Tenant], settings: Settings, wait_s: float
+) -> tuple[list[Catalog], Tenants]:
+    """Open what can be opened: the damage of one tenant's catalogue is theirs alone."""
+    opened: dict[str, Catalog] = {}
+    closed: dict[str, Settings] = {}
+    failure: SerupaError | None = None
+    for tenant in tenants:
+        try:
+            catalog = stack.enter_context(Catalog.open(tenant.catalog, wait_s=wait_s))
+            share_encoders([*opened.values(), catalog])
+            catalog.encoder  # noqa: B018 -- loads it
+            opened[tenant.name] = catalog
+        except SerupaError as error:
+            failure = error
+            closed[tenant.name] = tenant.settings
+            errors.error("tenant %s is not served: %s", tenant.name, error)
+    if failure is not None and not opened:
+        raise failure
+    apps = {
+        one.name: create_app(opened[one.name], one.settings, name=one.name)
+        for one in tenants
+        if one.name in opened
+    }
+    return list(opened.values()), Tenants(apps, settings, closed)
 
 
 def _what(opened: Sequence[Catalog]) -> str:
@@ -154,9 +198,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if listening is not None:
             listening.close()
-        raise SettingsError(
-            f"{host}:{port} cannot be listened at: {error.strerror or error}; choose another --port or --host"
-        ) from None
+        problem = f"cannot be listened at: {error.strerror or error}"
+        raise UnavailableError(f"{host}:{port}", problem, "choose another --port or --host") from None
 
 
 def _address(host: str, port: int) -> str:

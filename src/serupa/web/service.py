@@ -6,34 +6,31 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from fastapi import Request
 
 from serupa.catalog import Catalog
 from serupa.catalog.query import SearchRequest, check
-from serupa.catalog.results import By, SearchResult
+from serupa.catalog.results import SearchResult
 from serupa.errors import SerupaError, UsageError
 from serupa.files.cache import cache_dir
-from serupa.filters import as_filter
 from serupa.images import Crop
 from serupa.styling.advisor import Advisor
 from serupa.styling.shopfront import Shopfront
-from serupa.web.logs import ClientGoneError, errors
+from serupa.web.logs import ClientGoneError
 from serupa.web.metrics import Metrics
-from serupa.web.pool import EncodingPool, PoolFullError
-from serupa.web.problems import ProblemError
+from serupa.web.pool import EncodingPool
+from serupa.web.problems import busy, errors, unavailable
 from serupa.web.security import Gate
 from serupa.web.settings import Settings
 from serupa.web.thumbnails import Thumbnails
 from serupa.web.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 _T = TypeVar("_T")
 
@@ -41,6 +38,19 @@ _THUMBNAILS_WAITING = 512
 _REFRESH_S = 5.0
 """How often a catalogue on a server is asked whether it was switched over: far below the time for which the
 points that were replaced stay there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What was learned from a catalogue for advising on clothes."""
+
+    advisor: Advisor
+    shopfront: Shopfront
+
+    @classmethod
+    def of(cls, catalog: Catalog) -> Self:
+        """Learn from a catalogue: seconds, for some thousands of items."""
+        return cls(Advisor.learn(catalog), Shopfront(catalog))
 
 
 class Service:
@@ -51,22 +61,25 @@ class Service:
     catalog : Catalog
         Open, and closed by whoever opened it.
     settings : Settings
+    name : str
+        Of the tenant, where there are several.
     """
 
-    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings, name: str = "") -> None:
         self.catalog = catalog
         self.settings = settings
         self.gate = Gate(settings)
         self.metrics = Metrics(lambda: self._pool.taken if self._pool else 0)
-        self.thumbnails = Thumbnails(cache_dir() / "thumbnails", int(settings.thumbnails_mb * 1e6))
+        self.thumbnails = Thumbnails(cache_dir() / "thumbnails" / name, int(settings.thumbnails_mb * 1e6))
         self.explains = False
         self._uploads = Uploads(catalog, settings.photos)
         self._pool: EncodingPool | None = None
         self._retired: list[EncodingPool] = []
         self._refreshing: asyncio.Task[None] | None = None
         self._thumbnails_waiting = 0
-        self._learning = Lock()
-        self._learned: tuple[int, Advisor, Shopfront] | None = None
+        self._changes = 0
+        self._advice: Advice | None = None
+        self._learning: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load the encoder, try it, and take requests.
@@ -80,9 +93,11 @@ class Service:
         self._searchers = ThreadPoolExecutor((os.cpu_count() or 2) + 2, "search")
         self._writer = ThreadPoolExecutor(1, "write")
         self._drawers = ThreadPoolExecutor(2, "thumbnail")
+        self._learner = ThreadPoolExecutor(1, "learn")
         loop = asyncio.get_running_loop()
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)
+        self._learn_soon()
         if self.catalog.folder is None:
             self._refreshing = asyncio.create_task(self._keep_fresh())
 
@@ -117,6 +132,7 @@ class Service:
             self._pool = self._new_pool(found)
         self.catalog, self.explains = found, explains
         self._uploads = Uploads(found, self.settings.photos)
+        self._learn_soon()
 
     def stop(self) -> None:
         """Finish what was begun and end the threads."""
@@ -125,21 +141,17 @@ class Service:
         for pool in (*self._retired, *([self._pool] if self._pool else [])):
             pool.close()
         self._pool, self._retired = None, []
-        for executor in (self._searchers, self._writer, self._drawers):
+        if self._learning is not None:
+            self._learning.cancel()
+        for executor in (self._searchers, self._writer, self._drawers, self._learner):
             executor.shutdown(cancel_futures=True)
 
     @property
     def pool(self) -> EncodingPool:
         """The pool that encodes."""
         if self._pool is None:
-            raise ProblemError(503, "the server is starting or stopping", headers={"Retry-After": "1"})
+            raise unavailable("the server is starting or stopping", retry_after_s=1)
         return self._pool
-
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """Paths that no answer may show."""
-        path = self.catalog.path
-        return tuple({str(path), str(path.resolve() if isinstance(path, Path) else path)})
 
     async def reading(self, work: Callable[[], _T]) -> _T:
         """Run something that reads the catalogue, off the event loop."""
@@ -147,59 +159,65 @@ class Service:
 
     async def writing(self, work: Callable[[Uploads], _T]) -> _T:
         """Run something that changes the catalogue: one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work, self._uploads)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._writer, work, self._uploads)
+        finally:
+            self._changes += 1
+            self._learn_soon()
 
     async def drawing(self, work: Callable[[], _T]) -> _T:
         """Run something that reads or makes a thumbnail."""
         if self._thumbnails_waiting >= _THUMBNAILS_WAITING:
             self.metrics.refused.labels("thumbnails").inc()
-            raise ProblemError(429, "too many photos are being made smaller", headers={"Retry-After": "1"})
+            raise busy("too many photos are being made smaller")
         self._thumbnails_waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._drawers, work)
         finally:
             self._thumbnails_waiting -= 1
 
-    def advisor(self) -> Advisor:
-        """Return what is learned from the catalogue; learned when first asked, and when its size changes."""
-        return self._taught()[1]
+    async def advice(self) -> Advice:
+        """Return what was learned from the catalogue; waits only while it is learned for the first time.
 
-    def shopfront(self) -> Shopfront:
-        """Return the catalogue as outfits see it."""
-        return self._taught()[2]
-
-    def _taught(self) -> tuple[int, Advisor, Shopfront]:
-        with self._learning:
-            items = self.catalog.count()
-            if self._learned is None or self._learned[0] != items:
-                self._learned = (items, Advisor.learn(self.catalog), Shopfront(self.catalog))
-            return self._learned
-
-    async def search(
-        self,
-        photo: bytes,
-        k: int,
-        *,
-        metric: str | None,
-        where: Sequence[str],
-        by: By,
-        crop: Crop | None,
-        offset: int,
-    ) -> tuple[SearchResult, dict[str, float]]:
-        """Find what `Catalog.search` finds, the photo encoded together with those of other requests.
-
-        Returns
-        -------
-        tuple of (SearchResult, dict of str to float)
-            The result, and the milliseconds of each step.
+        Raises
+        ------
+        ProblemError
+            503 if it could not be learned.
         """
+        if self._advice is None:
+            await asyncio.shield(self._learn_soon())
+        if self._advice is None:
+            raise unavailable("nothing could be learned from the catalogue; the server's log says why")
+        return self._advice
+
+    def _learn_soon(self) -> asyncio.Task[None]:
+        """Learn anew; until then, advice is given from what was learned before."""
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.create_task(self._learn())
+        return self._learning
+
+    async def _learn(self) -> None:
+        """Learn until nothing has changed meanwhile, on a thread of its own."""
+        loop = asyncio.get_running_loop()
+        learned = None
+        try:
+            while learned != self._state():
+                learned = self._state()
+                self._advice = await loop.run_in_executor(self._learner, Advice.of, self.catalog)
+        except Exception:
+            errors.exception("nothing could be learned from the catalogue for advice")
+
+    def _state(self) -> tuple[Catalog, int]:
+        return self.catalog, self._changes
+
+    async def search(self, photo: bytes, crop: Crop | None, request: SearchRequest) -> SearchResult:
+        """Answer a request as `Catalog.ask` does, its photo encoded together with those of other requests."""
         catalog = self.catalog
-        request = SearchRequest(metric=metric, k=k, offset=offset, where=as_filter(where), by=by)
         await self.reading(lambda: check(catalog, request))  # before the encoder's time is spent
         encoded = await self.pool.encode(photo, crop)
         result = await self.reading(lambda: catalog.ask(replace(request, embedding=encoded.embedding)))
         self.metrics.search.observe(result.timing_ms["search"] / 1e3)
-        return result, {**encoded.timing_ms, **result.timing_ms}
+        return replace(result, timing_ms={**encoded.timing_ms, **result.timing_ms})
 
     async def answered(self, request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         """Await an answer, no longer than the limit, and only while the client is there to hear it.
@@ -209,7 +227,7 @@ class Service:
         Raises
         ------
         ProblemError
-            429 when the pool is full, 503 when it takes too long.
+            503 when it takes too long.
         ClientGoneError
             If the client left.
         """
@@ -224,15 +242,8 @@ class Service:
             if leaving.done():
                 raise ClientGoneError
             self.metrics.refused.labels("time").inc()
-            raise ProblemError(
-                503,
-                f"no answer within {self.settings.time_limit_s:g} s; the server is overloaded",
-                code="time",
-                headers={"Retry-After": "5"},
-            )
-        except PoolFullError as error:
-            self.metrics.refused.labels("queue").inc()
-            raise ProblemError(429, str(error), headers={"Retry-After": str(error.retry_after_s)}) from None
+            detail = f"no answer within {self.settings.time_limit_s:g} s; the server is overloaded"
+            raise unavailable(detail, code="time")
         finally:
             task.cancel()
             leaving.cancel()
@@ -250,7 +261,7 @@ class Service:
             await asyncio.wait_for(self.reading(self.catalog.count), 5.0)
         except Exception as error:
             errors.exception("not ready")
-            raise ProblemError(503, "the catalogue does not answer", headers={"Retry-After": "5"}) from error
+            raise unavailable("the catalogue does not answer") from error
 
 
 async def _gone(request: Request) -> None:

@@ -7,28 +7,43 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from serupa.errors import SerupaError
+from serupa.errors import InvalidInputError, MissingExtraError, NotFoundError, UsageError
 
-_HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ENVIRONMENT = {"SERUPA_API_KEY": "api_key", "SERUPA_READ_KEY": "read_key"}
+try:
+    from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+except ImportError as error:
+    raise MissingExtraError("serupa serve", "web") from error
+
+_KEYS = {"SERUPA_API_KEY": "api_key", "SERUPA_READ_KEY": "read_key"}
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
-class SettingsError(SerupaError):
-    """A setting of the server is unknown or cannot be what it is."""
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"https?://[^/\s]+", text):
+        raise ValueError("write an origin as https://shop.example, without a path")
+    return text
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits")]
+
+
+class Settings(BaseModel):
     """What a server allows, and how much of it.
 
     Parameters
     ----------
     host, port : str, int
         Where it listens; port 0 takes a free one.
+    allowed_hosts : tuple of str
+        Names that requests may call it by (their ``Host``); without any, those of this machine alone where it
+        listens at a loopback address, else every name.
+    trusted_proxies : tuple of str
+        Addresses of proxies whose ``X-Forwarded-For`` is believed; nobody's unless given.
     api_key_sha256 : str, optional
         SHA-256 of the key that may add and remove items; without one nobody may.
     read_key_sha256 : str, optional
@@ -52,40 +67,60 @@ class Settings:
     photos : str, optional
         Directory for photos that come through the API; the catalogue's own unless given. A catalogue on a
         server has none: several servers of one catalogue share a directory.
+
+    Raises
+    ------
+    UsageError
+        If a setting is unknown, or cannot be what it is.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
     host: str = "127.0.0.1"
-    port: int = 8000
-    api_key_sha256: str | None = None
-    read_key_sha256: str | None = None
-    cors_origins: tuple[str, ...] = ()
-    limit_mb: float = 20.0
-    held_mb: float = 500.0
-    queue: int = 64
-    batch: int = 16
-    time_limit_s: float = 30.0
-    rate_per_minute: float = 0.0
-    thumbnails_mb: float = 500.0
+    port: Annotated[int, Field(ge=0, lt=65_536, strict=True)] = 8000
+    allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    api_key_sha256: Sha256 | None = None
+    read_key_sha256: Sha256 | None = None
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    limit_mb: Positive = 20.0
+    held_mb: Positive = 500.0
+    queue: Count = 64
+    batch: Count = 16
+    time_limit_s: Positive = 30.0
+    rate_per_minute: Annotated[float, Field(ge=0)] = 0.0
+    thumbnails_mb: Positive = 500.0
     photos: str | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("limit_mb", "held_mb", "queue", "batch", "time_limit_s", "thumbnails_mb"):
-            if getattr(self, name) <= 0:
-                raise SettingsError(f"{name} must be above 0, not {getattr(self, name)}")
-        if self.rate_per_minute < 0 or not 0 <= self.port < 65536:
-            raise SettingsError("rate_per_minute must be at least 0, and port from 0 to 65535")
-        for name in ("api_key_sha256", "read_key_sha256"):
-            value = getattr(self, name)
-            if value is not None and not _HEX_SHA256.fullmatch(value):
-                raise SettingsError(f"{name} must be the 64 hexadecimal digits of a SHA-256")
-        for origin in self.cors_origins:
-            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
-                raise SettingsError(f"origin {origin!r}: write it as https://shop.example, without a path")
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            names = type(self).model_fields
+            hint = "" if first["loc"][0] in names else f"there are {', '.join(names)}, api_key, read_key"
+            raise UsageError(f"setting {name!r}", first["msg"], hint) from None
 
     @property
     def limit_bytes(self) -> int:
         """Largest request body."""
         return int(self.limit_mb * 1e6)
+
+    @property
+    def held_bytes(self) -> int:
+        """Largest sum of the bodies of all requests in flight."""
+        return int(self.held_mb * 1e6)
+
+    def serving(self) -> Settings:
+        """Return these settings for a server that listens: at a loopback address by loopback names alone.
+
+        A page of another site can make a browser call this machine by a name of its own (DNS rebinding).
+        """
+        local = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if self.allowed_hosts or not local:
+            return self
+        return self.model_copy(update={"allowed_hosts": (*_LOOPBACK, self.host)})
 
 
 def key_sha256(key: str) -> str:
@@ -93,14 +128,29 @@ def key_sha256(key: str) -> str:
 
     Raises
     ------
-    SettingsError
+    UsageError
         If the key is too short to be a secret.
     """
     if len(key) < 16 or not key.isascii() or not key.isprintable():
-        raise SettingsError(
-            "a key must be at least 16 printable ASCII characters; make one with: openssl rand -hex 24"
+        raise UsageError(
+            "a key", "must be at least 16 printable ASCII characters", "make one with: openssl rand -hex 24"
         )
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def hashed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings whose keys are hashes; ``api_key`` outweighs ``api_key_sha256``.
+
+    Raises
+    ------
+    UsageError
+        If a key is too short.
+    """
+    hashes = dict(values)
+    for name in _KEYS.values():
+        if name in hashes:
+            hashes[f"{name}_sha256"] = key_sha256(str(hashes.pop(name)))
+    return hashes
 
 
 def load_settings(
@@ -121,48 +171,32 @@ def load_settings(
 
     Raises
     ------
-    SettingsError
-        If the file cannot be read, or a setting is unknown or of another type.
+    UsageError
+        If a setting is unknown, or cannot be what it is.
+    InvalidInputError, NotFoundError
+        If the file cannot be read.
     """
-    values = _read(Path(file)) if file is not None else {}
-    values.pop("tenants", None)  # serupa.web.tenants reads them
-    for variable, name in _ENVIRONMENT.items():
-        if environment.get(variable):
-            values.pop(f"{name}_sha256", None)
-            values[name] = environment[variable]
-    for name, value in (given or {}).items():
-        if value is not None:
-            if name in _ENVIRONMENT.values():
-                values.pop(f"{name}_sha256", None)
-            values[name] = value
-    for name in _ENVIRONMENT.values():
-        if name in values:
-            values[f"{name}_sha256"] = key_sha256(str(values.pop(name)))
-    return Settings(**{name: _typed(name, value) for name, value in values.items()})
+    written = read_toml(file) if file is not None else {}
+    written.pop("tenants", None)  # serupa.web.tenants reads them
+    keys = {name: environment[variable] for variable, name in _KEYS.items() if environment.get(variable)}
+    flags = {name: value for name, value in (given or {}).items() if value is not None}
+    return Settings(**hashed(written) | hashed(keys) | hashed(flags))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    InvalidInputError, NotFoundError
+        If it cannot be read.
+    """
+    path = Path(file)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(path, "no such file") from None
     except OSError as error:
-        raise SettingsError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise InvalidInputError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise SettingsError(f"{file}: not a TOML file: {error}") from None
-
-
-def _typed(name: str, value: Any) -> Any:
-    kinds = {field.name: str(field.type) for field in fields(Settings)}
-    if name not in kinds:
-        raise SettingsError(f"unknown setting {name!r}; there are {', '.join(kinds)}, api_key and read_key")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    match kinds[name].split()[0]:
-        case "float" if number:
-            return float(value)
-        case "int" if number and value == int(value):
-            return int(value)
-        case "str" if isinstance(value, str):
-            return value
-        case "tuple[str," if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
-            return tuple(value)
-        case _:
-            raise SettingsError(f"setting {name!r} cannot be {value!r}")
+        raise InvalidInputError(path, f"not a TOML file: {error}") from None

@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
-import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serupa.errors import UsageError
 from serupa.web.limits import BodyLimit, RateLimit
-from serupa.web.problems import ProblemError
-from serupa.web.security import SecurityHeaders, key_hash
-from serupa.web.settings import Settings, SettingsError, key_sha256
+from serupa.web.logs import Record
+from serupa.web.problems import ProblemError, key_needed, unavailable
+from serupa.web.security import SecurityHeaders, cors, key_hash
+from serupa.web.settings import Settings, Sha256, hashed, read_toml
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
-    from serupa.web.service import Service
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_KEYS = ("api_key", "read_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,18 @@ class Tenant:
     settings: Settings
 
 
+class _Table(BaseModel):
+    """A table of the file, its keys as hashes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
+    catalog: str
+    read_key_sha256: Sha256
+    api_key_sha256: Sha256 | None = None
+    photos: str | None = None
+
+
 def read_tenants(file: str | os.PathLike[str], settings: Settings) -> list[Tenant]:
     """Read the tenants of a TOML file: ``[tenants.NAME]`` with ``catalog`` and keys.
 
@@ -71,52 +81,42 @@ def read_tenants(file: str | os.PathLike[str], settings: Settings) -> list[Tenan
 
     Raises
     ------
-    SettingsError
+    UsageError
         If one of them is not whole, or two have the same key or the same catalogue.
     """
-    try:
-        tables = tomllib.loads(Path(file).read_text(encoding="utf-8")).get("tenants", {})
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{file}: cannot be read: {error}") from None
-    if not isinstance(tables, dict):
-        raise SettingsError(f"{file}: write tenants as tables, [tenants.NAME]")
-    tenants = [_tenant(file, name, table, settings) for name, table in tables.items()]
+    tables = read_toml(file).get("tenants", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise UsageError(file, "write tenants as tables, [tenants.NAME]")
+    tenants = [_tenant(name, table, settings) for name, table in tables.items()]
     if tenants and (settings.read_key_sha256 or settings.api_key_sha256):
-        raise SettingsError(f"{file}: with tenants, each has keys of its own; leave out those of the server")
-    _refuse_shared(file, tenants)
+        raise UsageError(file, "with tenants, each has keys of its own", "leave out those of the server")
+    _refuse_shared(tenants)
     return tenants
 
 
-def _tenant(file: object, name: str, table: Any, settings: Settings) -> Tenant:
-    where = f"{file}, [tenants.{name}]"
-    if not _NAME.fullmatch(name) or not isinstance(table, dict):
-        raise SettingsError(f"{where}: a tenant's name is small letters, digits and -")
-    known = {"catalog", "photos", *_KEYS, *(f"{key}_sha256" for key in _KEYS)}
-    unknown = sorted(set(table) - known)
-    if unknown or not all(isinstance(value, str) for value in table.values()):
-        raise SettingsError(
-            f"{where}: {unknown[0] if unknown else 'each value'}: there are texts named "
-            f"{', '.join(sorted(known))}"
-        )
-    if "catalog" not in table:
-        raise SettingsError(f"{where}: which catalog?")
-    keys: dict[str, Any] = {f"{key}_sha256": table.get(f"{key}_sha256") for key in _KEYS}
-    keys |= {f"{key}_sha256": key_sha256(table[key]) for key in _KEYS if key in table}
-    if keys["read_key_sha256"] is None:
-        raise SettingsError(f"{where}: needs a read_key or read_key_sha256: it is what tells tenants apart")
-    own = replace(settings, **keys, photos=table.get("photos", settings.photos))
-    return Tenant(name, table["catalog"], own)
+def _tenant(name: str, table: Mapping[str, Any], settings: Settings) -> Tenant:
+    try:
+        own = _Table(name=name, **hashed(table))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UsageError(
+            f"[tenants.{name}]", problem, "a tenant has catalog, read_key, api_key, photos"
+        ) from None
+    keys = own.model_dump(include={"read_key_sha256", "api_key_sha256"})
+    photos = own.photos or settings.photos
+    return Tenant(name, own.catalog, settings.model_copy(update=keys | {"photos": photos}))
 
 
-def _refuse_shared(file: object, tenants: Sequence[Tenant]) -> None:
-    seen: dict[str, str] = {}
+def _refuse_shared(tenants: Sequence[Tenant]) -> None:
+    owners: dict[str, str] = {}
     for tenant in tenants:
-        own = {tenant.settings.read_key_sha256, tenant.settings.api_key_sha256} - {None}
-        for value in (*(str(key) for key in own), tenant.catalog):
-            if value in seen:
+        own = {tenant.settings.read_key_sha256, tenant.settings.api_key_sha256, tenant.catalog}
+        for value in filter(None, own):
+            if value in owners:
                 what = "catalogue" if value == tenant.catalog else "key"
-                raise SettingsError(f"{file}: {seen[value]} and {tenant.name} have the same {what}")
-            seen[value] = tenant.name
+                raise UsageError(f"[tenants.{tenant.name}]", f"has the same {what} as {owners[value]}")
+            owners[value] = tenant.name
 
 
 def share_encoders(catalogs: Sequence[Catalog]) -> None:
@@ -136,21 +136,26 @@ class Tenants:
         By tenant.
     settings : Settings
         Limits for requests that belong to nobody.
+    closed : mapping of str to Settings, optional
+        Tenants whose catalogue could not be opened: they are told so, and the others are served.
     """
 
-    def __init__(self, apps: Mapping[str, FastAPI], settings: Settings) -> None:
+    def __init__(
+        self, apps: Mapping[str, FastAPI], settings: Settings, closed: Mapping[str, Settings] | None = None
+    ) -> None:
         self._apps = dict(apps)
-        self._services: dict[str, Service] = {name: app.state.service for name, app in apps.items()}
+        self._keys = {name: app.state.service.settings for name, app in apps.items()} | dict(closed or {})
         self._rate = RateLimit(settings.rate_per_minute)
         self._router = Router(lifespan=self._lifespan)
-        self._stranger: ASGIApp = SecurityHeaders(
-            BodyLimit(
-                self._refuse,
-                limit=settings.limit_bytes,
-                held=int(settings.held_mb * 1e6),
-                seconds=settings.time_limit_s,
-            )
+        limited = BodyLimit(
+            self._answer,
+            limit=settings.limit_bytes,
+            held=settings.held_bytes,
+            seconds=settings.time_limit_s,
         )
+        # a browser asks whether it may call (a preflight) without a key
+        allowed = CORSMiddleware(limited, **cors(settings)) if settings.cors_origins else limited
+        self._without_tenant: ASGIApp = SecurityHeaders(Record(allowed))
 
     @asynccontextmanager
     async def _lifespan(self, _: Any) -> AsyncIterator[None]:
@@ -163,43 +168,34 @@ class Tenants:
         """Hand a request to the application of whoever it belongs to."""
         if scope["type"] == "lifespan":
             await self._router.lifespan(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            return
-        name = self._owner(Request(scope))
-        app = self._stranger if name is None else self._apps[name]
-        await app(scope, receive, send)
+        elif scope["type"] == "http":
+            scope["tenant"] = self._owner(Request(scope))
+            await self._apps.get(scope["tenant"], self._without_tenant)(scope, receive, send)
 
     def _owner(self, request: Request) -> str | None:
         """Return whose key a request has. All keys are compared, so that the time taken tells nothing."""
         given, owner = key_hash(request), None
-        for name, service in self._services.items():
-            settings = service.settings
-            for kept in (settings.read_key_sha256, settings.api_key_sha256):
-                if kept is not None and hmac.compare_digest(given, kept):
+        for name, settings in self._keys.items():
+            for key in (settings.read_key_sha256, settings.api_key_sha256):
+                if key is not None and hmac.compare_digest(given, key):
                     owner = name
         return owner
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what belongs to nobody: whether the process is well, and else that a key is needed."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what no application does: whether the process is well, and else that a key is needed."""
         try:
-            await self._answer_stranger(scope, receive, send)
+            if scope["path"] in ("/healthz", "/readyz") and scope["method"] in ("GET", "HEAD"):
+                if scope["path"] == "/readyz":
+                    for app in self._apps.values():
+                        await app.state.service.ready()
+                await JSONResponse({"status": "ok"})(scope, receive, send)
+                return
+            if scope["tenant"] is not None:
+                raise unavailable(
+                    "the catalogue could not be opened; the server's log says why", code="store"
+                )
+            client = scope.get("client")
+            self._rate.take(f"address {client[0] if client else ''}")
+            raise key_needed()
         except ProblemError as problem:
             await problem.response()(scope, receive, send)
-
-    async def _answer_stranger(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.responses import JSONResponse
-
-        if scope["path"] in ("/healthz", "/readyz") and scope["method"] in ("GET", "HEAD"):
-            if scope["path"] == "/readyz":
-                for service in self._services.values():
-                    await service.ready()
-            await JSONResponse({"status": "ok"})(scope, receive, send)
-            return
-        client = scope.get("client")
-        self._rate.take(f"address {client[0] if client else ''}")
-        raise ProblemError(
-            401,
-            "this server asks for a key: send it as Authorization: Bearer KEY or X-API-Key: KEY",
-            headers={"WWW-Authenticate": 'Basic realm="Serupa: the key is the password", Bearer'},
-        )

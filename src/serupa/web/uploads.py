@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serupa.errors import CatalogError, InvalidInputError, NotFoundError
-from serupa.files.cache import discard, write_whole
+from serupa.errors import NotFoundError, SerupaError, UnavailableError
+from serupa.files.atomic import write_atomic
+from serupa.files.cache import discard
+from serupa.images.kinds import ENDINGS, kind_of
 from serupa.items import Item
+from serupa.web.problems import ProblemError, photo_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from serupa.catalog import Catalog
     from serupa.items import Attribute
-
-_ENDINGS = (
-    (rb"\xff\xd8\xff", "jpg"),
-    (rb"\x89PNG", "png"),
-    (rb"RIFF.{4}WEBP", "webp"),
-    (rb".{4}ftyp", "avif"),
-    (rb"GIF8", "gif"),
-    (rb"BM", "bmp"),
-    (rb"II|MM", "tif"),
-)
 
 
 class Uploads:
@@ -61,28 +54,45 @@ class Uploads:
         Raises
         ------
         SerupaError
-            If it cannot be read as a photo; nothing is changed then.
-        CatalogError
-            If the photo cannot be stored.
+            If the photo cannot be used, or not be stored; nothing is changed then.
         """
         if self._folder is None:
-            raise CatalogError(
+            raise ProblemError(
+                403,
                 "photos cannot be added here: the catalogue is on a server, and no directory that keeps them "
-                "is set (serupa serve --photos DIR)"
+                "is set (serupa serve --photos DIR)",
             )
+        try:
+            self._catalog.encoder.preprocess(photo)  # before any of it is written
+        except SerupaError as error:
+            raise photo_problem(error) from None
         content = hashlib.blake2b(photo, digest_size=16).hexdigest()
-        path = self._folder / f"{content}.{_ending(photo)}"
+        path = self._folder / f"{content}{ENDINGS.get(kind_of(photo), ('.bin',))[0]}"
         before = self._item(item_id)
         item = Item(item_id, str(path), product_id, dict(attributes))
-        if not path.exists() and not write_whole(path, photo):
-            raise CatalogError("the photo cannot be stored: the catalogue's directory cannot be written")
-        report = self._catalog.add([item])
-        for failure in report.failures:
+        try:
+            self._store(path, photo)
+            report = self._catalog.add([item])
+            if report.failures:
+                raise UnavailableError(path, f"could not be indexed: {report.failures[0].reason}")
+        except BaseException:
             self._discard_unused(path)
-            raise InvalidInputError(failure.reason.replace(str(path), "the photo"))
+            raise
         if before is not None and before.image != item.image:
             self._discard_unused(Path(before.image))
         return item, before is None
+
+    @staticmethod
+    def _store(path: Path, photo: bytes) -> None:
+        """Write a photo, unless exactly it is there already; flushed before the item that names it."""
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == photo:
+                return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, photo)
+        except OSError as error:
+            raise UnavailableError(path, f"cannot be written: {error.strerror or error}") from error
 
     def remove(self, item_id: str) -> None:
         """Remove an item, and its photo if it came through here and no other item shows it.
@@ -106,8 +116,3 @@ class Uploads:
         # the name of a file of ours is its content, by which the catalogue knows who shows it
         if path.parent == self._folder and not self._catalog.count({"content": path.stem}):
             discard(path)
-
-
-def _ending(photo: bytes) -> str:
-    """Return what the file's name is to end in; adding it finds out whether it is a photo at all."""
-    return next((end for start, end in _ENDINGS if re.match(start, photo[:16], re.DOTALL)), "bin")
