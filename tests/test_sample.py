@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serupa.errors import SourceError
+from serupa.errors import UnavailableError, UsageError
 from serupa_sample import CATEGORIES, VIEWS, write_sample
 from serupa_sample.assortment import go_together, plan
 from serupa_sample.fabrics import COLORS, GRAINS, PATTERNS, make_fabric
@@ -189,21 +189,20 @@ def test_no_related_pair_leaves_an_empty_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["taken", "taken/inside"])
 def test_a_file_in_the_way_is_named(tmp_path: Path, where: str) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(SourceError, match="taken.*name another folder") as caught:
+    with pytest.raises(UnavailableError, match="taken"):
         write_sample(tmp_path / where, products=1)
-    assert "\n" not in str(caught.value)
     assert (tmp_path / "taken").read_text() == "a file"
 
 
 def test_a_folder_where_a_photo_should_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "photos" / "TEE-01_flat.jpg").mkdir(parents=True)
-    with pytest.raises(SourceError, match="cannot write the sample"):
+    with pytest.raises(UnavailableError):
         write_sample(tmp_path, products=2)
     assert not (tmp_path / "catalog.csv").exists()
 
 
 @pytest.mark.parametrize(("seed", "products"), [(0, 0), (0, -3), (0, 901), (-1, 5)])
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path, seed: int, products: int) -> None:
-    with pytest.raises(SourceError, match="sample"):
+    with pytest.raises(UsageError):
         write_sample(tmp_path / "new", seed=seed, products=products)
     assert not (tmp_path / "new").exists()

@@ -107,7 +107,15 @@ class MissingExtraError(UnavailableError):
 
 
 EARLIER_NAMES = frozenset(
-    ("EncoderError", "FilterError", "ImageError", "ItemNotFoundError", "TasteError", "WeightsError")
+    (
+        "EncoderError",
+        "FilterError",
+        "ImageError",
+        "ItemNotFoundError",
+        "SourceError",
+        "TasteError",
+        "WeightsError",
+    )
 )
 """Of errors before there was one for each cause: whoever catches one of them catches every error."""
 
@@ -121,10 +129,6 @@ if not TYPE_CHECKING:  # for programs that run, not for code that is written now
 
 
 # The errors by room, until each room raises by cause.
-
-
-class SourceError(InvalidInputError):
-    """A folder or table to index is missing or is not what it should be."""
 
 
 class CatalogError(SerupaError):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from serupa.errors import SourceError
+from serupa.errors import UnavailableError, UsageError
 from serupa_sample.assortment import CATEGORIES, Product, go_together, plan
 from serupa_sample.views import VIEWS, has_other_color, render
 
@@ -64,13 +64,15 @@ def write_sample(
 
     Raises
     ------
-    SourceError
-        If ``seed`` or ``products`` is out of range, or the directory cannot be written.
+    UsageError
+        If ``seed`` or ``products`` is out of range.
+    UnavailableError
+        If the directory cannot be written.
     """
     if not 1 <= products <= MAX_PRODUCTS:
-        raise SourceError(f"the sample has 1 to {MAX_PRODUCTS} products, not {products}")
+        raise UsageError("products", f"the sample has 1 to {MAX_PRODUCTS}, not {products}")
     if seed < 0:
-        raise SourceError(f"the sample's seed must be 0 or more, not {seed}")
+        raise UsageError("seed", f"must be 0 or more, not {seed}")
     folder = Path(directory)
     assortment = plan(seed, products)
     try:
@@ -80,9 +82,8 @@ def write_sample(
         _write_table(table, rows)
         _write_table(folder / "related.csv", _related(assortment))
     except OSError as error:
-        where = error.filename or folder
-        reason = error.strerror or error
-        raise SourceError(f"{where}: cannot write the sample there: {reason}; name another folder") from error
+        problem = f"the sample cannot be written there: {error.strerror or error}"
+        raise UnavailableError(error.filename or folder, problem, "name another folder") from error
     return table
 
 

@@ -337,7 +337,7 @@ class Catalog:
 
         Raises
         ------
-        SourceError
+        InvalidInputError
             If the source as a whole cannot be read.
         """
         from serupa.catalog.ingest import Indexer
