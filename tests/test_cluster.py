@@ -128,7 +128,15 @@ def test_a_worker_that_cannot_begin_says_why(
     server: Server, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Catalog.create(server.address("gone")) as catalog:
-        monkeypatch.setattr("serupa.cluster._told", lambda _: {"address": server.address("nothing-there")})
+        monkeypatch.setattr(
+            "serupa.cluster._told",
+            lambda *_: {
+                "address": server.address("nothing-there"),
+                "source": "",
+                "replace": False,
+                "timeout_s": None,
+            },
+        )
         with pytest.raises(CatalogError, match="a worker cannot go on: .*no catalogue there"):
             add_with_ray(catalog, items[:2], workers=1)
 

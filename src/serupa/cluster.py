@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from serupa.catalog import Catalog
-from serupa.catalog.ingest import AddReport
+from serupa.catalog.ingest import AddReport, gone_from, remembered
 from serupa.errors import CatalogError, MissingExtraError
 from serupa.filters import Filter
 from serupa.items import Failure, FieldKind, Item
 from serupa.learning.whitening import Whitening
-from serupa.sources import Source, read_source
+from serupa.sources import Listing, Source, SourceOptions, read_source
 from serupa.storage.base import Point, Store, grouped
 from serupa.storage.opening import Place, Settings
 
@@ -55,6 +55,8 @@ def add_with_ray(
     address: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
+    options: SourceOptions | None = None,
+    replace: bool = False,
     progress: Callable[[AddReport], None] | None = None,
 ) -> AddReport:
     """Add items as `Catalog.add` does, encoded by the workers of a Ray cluster.
@@ -71,6 +73,8 @@ def add_with_ray(
         How many; as many as there is room for unless given.
     threads : int, optional
         Processors of each worker: 4 unless given, fewer on a smaller machine.
+    options, replace
+        As `Catalog.add`.
     progress : callable, optional
 
     Returns
@@ -86,7 +90,9 @@ def add_with_ray(
         If the cluster cannot be reached, has no room for a worker, or a worker cannot do its work.
     """
     report, started, before = AddReport(), time.perf_counter(), catalog.count()
-    items = iter(read_source(source))
+    listing = read_source(source, options)
+    seen: set[int] = set()
+    items = remembered(listing, seen)
     with _Cluster(address) as cluster:
         plan = cluster.plan(workers, threads)
         while entries := list(islice(items, WAVE)):
@@ -94,7 +100,9 @@ def add_with_ray(
             unusable = [entry for entry in entries if isinstance(entry, Failure)]
             report.failures += unusable
             report.seen += len(unusable)
-            for row in cluster.run(plan, _rows(catalog, wave), _told(catalog)):
+            for row in (
+                cluster.run(plan, _rows(catalog, wave), _told(catalog, listing, replace)) if wave else ()
+            ):
                 _take(catalog, row, report)
                 if progress:
                     report.seconds = time.perf_counter() - started
@@ -106,6 +114,9 @@ def add_with_ray(
     report.updated = max(0, written - report.added)
     if written:
         catalog.store.optimize()
+    report.notes = listing.notes
+    if listing.name and listing.is_complete:
+        report.gone = gone_from(catalog.store, listing.name, seen)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -124,6 +135,7 @@ class Worker:
     def __init__(self, told: Mapping[str, Any], threads: int) -> None:
         os.environ["SERUPA_THREADS"] = str(threads)
         self._outbox: _Outbox | None = None
+        self._source, self._replace, self._timeout_s = told["source"], told["replace"], told["timeout_s"]
         if "address" in told:
             self._catalog = Catalog.open(told["address"])
         else:
@@ -135,10 +147,14 @@ class Worker:
         """Index items; return one row: what came of it, and what is still to be written."""
         items = [Item(**json.loads(one)) for one in batch["item"]]
         if self._outbox is None:
-            return {"report": [_written(self._catalog.add(items))]}
+            return {"report": [_written(self._add(items))]}
         self._outbox.clear([json.loads(one) for one in batch["stored"] if one])
-        report = self._catalog.add(items)
+        report = self._add(items)
         return {"report": [_written(report)]} | self._outbox.rows(tuple(self._catalog.schema.dimensions))
+
+    def _add(self, items: Sequence[Item]) -> AddReport:
+        part = Listing(lambda: iter(items), self._source, timeout_s=self._timeout_s, is_part=True)
+        return self._catalog.add(part, replace=self._replace)
 
 
 class _Outbox:
@@ -285,12 +301,13 @@ class _Cluster:
             raise CatalogError(f"a worker cannot go on: {_line(error)}") from error
 
 
-def _told(catalog: Catalog) -> dict[str, Any]:
-    """Return what a worker needs to know of a catalogue."""
+def _told(catalog: Catalog, listing: Listing, replace: bool) -> dict[str, Any]:
+    """Return what a worker needs to know of a catalogue and a source."""
+    told = {"source": listing.name, "replace": replace, "timeout_s": listing.timeout_s}
     if catalog.folder is None:
-        return {"address": cast("ServerAddress", catalog.path).full}
+        return told | {"address": cast("ServerAddress", catalog.path).full}
     whitening = catalog.schema.map.whitening
-    return {
+    return told | {
         "settings": catalog.settings,
         "whitening": None if whitening is None else whitening.to_bytes(),
     }

@@ -12,8 +12,13 @@ Attribute = str | int | float | bool | list[str]
 FieldKind = Literal["text", "number", "words"]
 """How a field is indexed: text and numbers can be filtered and counted; words is prose, only shown."""
 
-OWN_FIELDS: dict[str, FieldKind] = {"id": "words", "product_id": "text", "content": "text"}
-"""The fields that every item has besides its attributes; ``content`` is the hash of its photo."""
+OWN_FIELDS: dict[str, FieldKind] = {
+    "id": "words",
+    "product_id": "text",
+    "content": "text",
+    "indexed_from": "text",
+}
+"""The fields of items besides attributes: ``content`` is the photo's hash, ``indexed_from`` its source."""
 
 
 def is_attribute_name(name: str) -> bool:
@@ -66,11 +71,14 @@ class Failure:
         Where the photo was to be; empty where that is not known.
     reason : str
         What is wrong with it: names the photo, or the table and the line.
+    breaks_off : bool
+        Whether nothing that comes after it can be read, either.
     """
 
     id: str
     image: str
     reason: str
+    breaks_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -400,7 +400,7 @@ with Catalog.create({str(tmp_path / "c")!r}, exist_ok=True) as catalog:
 
 def test_interrupted_while_indexing(tmp_path: Path, items: list[Item]) -> None:
     def interrupt(report: AddReport) -> None:
-        if report.seen >= 100:
+        if report.added:
             raise KeyboardInterrupt
 
     with Catalog.create(tmp_path / "c") as catalog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -17,17 +17,17 @@ from serupa.catalog import query
 from serupa.catalog import reindex as switching
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
-from serupa.catalog.schema import PointSchema, item_of, new_fields, payload_of, schema_of
+from serupa.catalog.schema import PointSchema, item_of, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import CatalogError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item
 from serupa.progress import Progress, silent
-from serupa.sources import read_source
+from serupa.sources import Source, SourceOptions, read_source
 from serupa.storage.base import Point, Store, grouped
 from serupa.storage.manifest import FORMAT
 from serupa.storage.opening import Place, Settings, checked_metrics, place_of
-from serupa.vectors import Metric, Vector
+from serupa.vectors import Metric
 
 if TYPE_CHECKING:
     from serupa.catalog.ingest import AddReport
@@ -315,8 +315,10 @@ class Catalog:
 
     def add(
         self,
-        source: str | os.PathLike[str] | Iterable[Item],
+        source: Source,
         *,
+        options: SourceOptions | None = None,
+        replace: bool = False,
         progress: Callable[[AddReport], None] | None = None,
     ) -> AddReport:
         """Add items: new ones are encoded, changed ones replaced, known ones passed over.
@@ -325,41 +327,45 @@ class Catalog:
 
         Parameters
         ----------
-        source : path or iterable of Item
-            A folder, a table (CSV, TSV, JSONL, Parquet) or items.
+        source : path, URL, iterable of Item, or table in memory
+            A folder, a table or a shop's feed (see `serupa.sources.read_source`), items, or a table of
+            pandas, Polars, Arrow or Hugging Face.
+        options : SourceOptions, optional
+            How to read it.
+        replace : bool
+            Whether an item may take an id from another source's photo, which is refused otherwise.
         progress : callable, optional
             Called with the `AddReport` so far, a few times a second.
 
         Returns
         -------
         AddReport
-            What was added, updated and left, and the photos that could not be used, with reasons.
+            What was added, updated and left, the photos and rows that could not be used, with reasons, and
+            what came from this source before and is gone from it.
 
         Raises
         ------
-        InvalidInputError
+        NotFoundError, InvalidInputError
             If the source as a whole cannot be read.
         """
-        from serupa.catalog.ingest import Indexer
+        from serupa.catalog.ingest import AddOptions, add_entries, gone_from, remembered
 
-        self._store.index_field("product_id", "text")
-        self._store.index_field("content", "text")
-        schema = self._schema
-
-        def point(item: Item, content: str, embedding: Vector) -> Point:
-            payload = payload_of(item, content, float(np.linalg.norm(embedding)))
-            return schema.points([payload], embedding[None])[0]
-
-        indexer = Indexer(
+        listing = read_source(source, options)
+        for name in ("product_id", "content", "indexed_from"):
+            self._store.index_field(name, OWN_FIELDS[name])
+        seen: set[int] = set()
+        report = add_entries(
             self.encoder,
             self._store,
-            make_point=point,
-            make_payload=payload_of,
-            embedding_of=schema.embedding,
-            vectors=(schema.embedding_name,),
+            self._schema,
+            remembered(listing, seen) if listing.name else listing,
             note=self._note_fields,
+            options=AddOptions(listing.name, replace, listing.timeout_s),
+            progress=progress,
         )
-        report = indexer.run(read_source(source), progress)
+        report.notes = listing.notes
+        if listing.name and listing.is_complete and not listing.is_part:
+            report.gone = gone_from(self._store, listing.name, seen)
         for name, kind in self.fields.items():
             self._store.index_field(name, kind)
         if report.added or report.updated:

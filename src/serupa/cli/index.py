@@ -1,31 +1,106 @@
-"""``serupa index``: make or extend a catalogue from a folder or a table."""
+"""``serupa index``: make or extend a catalogue from a folder, a table or a shop's feed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from serupa.cli.options import CatalogPath, Json, Wait
 from serupa.cli.printing import as_json, message
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError, InvalidInputError, UsageError
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.catalog.ingest import AddReport
+    from serupa.sources import Listing
 
 _SHOWN_FAILURES = 20
+_SHOWN_GONE = 5
+_ASKED_ABOVE = 0.1  # of the items of a source: what is gone is more likely a mistake than a sale
+
+FailOn = Literal["all", "any", "none"]
 
 
 def index(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder of photos, or a table: CSV, TSV, JSONL, Parquet; a path or a URL.",
+            help="A folder of photos, a table (CSV, TSV, JSON, JSONL, XML, Parquet) or a shop's feed; "
+            "a path or a URL.",
             show_default=False,
         ),
     ],
     catalog: CatalogPath,
+    sync: Annotated[bool, typer.Option("--sync", help="Remove what is gone from the source.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before much is removed.")] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What columns are called: image=Photo,product_id=SKU. May be repeated.", show_default=False
+        ),
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            help="What a column holds: sku=text, price=number, or truth, list, price. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="An attribute of all items: currency=EUR, link=https://shop.example/{product_id}. May be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    feed: Annotated[
+        str | None,
+        typer.Option(
+            help="The export's format: google, shopify, shopify-json, woocommerce, magento, or table; its "
+            "columns tell.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Where relative photos of a table start: a folder or a URL; the table's own.",
+            show_default=False,
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Take only what fits: dresses/*, *.jpg. May be repeated.", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out what fits: drafts, *.gif. May be repeated.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that the download of a photo may take.", min=0.1)
+    ] = 15.0,
+    source_name: Annotated[
+        str | None,
+        typer.Option(
+            help="What the source is remembered by, where its file's name changes; its path.",
+            show_default=False,
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let items take the ids of another source's photos.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Add nothing if a row cannot be used; implies --fail-on any.")
+    ] = False,
+    fail_on: Annotated[
+        FailOn, typer.Option(help="End with status 1 when all, any or none of the photos failed.")
+    ] = "all",
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -74,12 +149,26 @@ def index(
     Interrupt it at any moment and run it again: it goes on where it stopped.
     """
     from serupa.catalog import Catalog
+    from serupa.sources import SourceOptions, read_source
 
     if engine not in ("local", "ray"):
         raise typer.BadParameter(f"{engine!r} is none; there are local and ray", param_hint="--engine")
     if engine == "local" and (ray_address or workers or worker_threads):
         raise typer.BadParameter("means nothing without --engine ray", param_hint="--ray-address, --workers")
-    options = {"address": ray_address, "workers": workers, "threads": worker_threads}
+    options = SourceOptions(
+        columns=_pairs("--columns", [part for one in columns or () for part in one.split(",")]),
+        types=_pairs("--type", types or ()),
+        constants=_pairs("--set", constants or ()),
+        exclude=tuple(exclude or ()),
+        include=tuple(include or ()),
+        feed=feed,
+        images=images,
+        name=source_name,
+        timeout_s=timeout,
+        strict=strict,
+    )
+    listing = read_source(source, options)  # before a catalogue is made: a refused source leaves none behind
+    ray = {"address": ray_address, "workers": workers, "threads": worker_threads} if engine == "ray" else None
     with Catalog.create(
         catalog,
         encoder,
@@ -90,21 +179,37 @@ def index(
         wait_s=wait,
     ) as opened:
         if metrics and sorted(metrics.split(",")) != sorted(opened.metrics):
-            raise CatalogError(
-                f"{catalog}: its metrics are {','.join(opened.metrics)}; for {metrics} use another directory"
+            raise ConflictError(
+                catalog, f"its metrics are {','.join(opened.metrics)}", f"for {metrics} use another directory"
             )
-        report = _add(opened, source, options if engine == "ray" else None)
+        report = _add(opened, listing, replace, ray)
+        removed = _remove_gone(opened, listing.name, report.gone, yes) if sync else 0
         total = opened.count()
-    _tell(report, catalog, total, profile, json)
-    if report.failures and not total:
-        raise CatalogError(f"{source}: none of its {report.seen} photos could be used")
+    _tell(report, catalog, total, profile)
+    _tell_gone(report.gone, removed, sync)
+    if json:
+        as_json(report.to_dict() | {"removed": removed, "catalog": catalog, "items": total})
+    if report.failures and (strict or fail_on == "any"):
+        raise InvalidInputError(source, f"{len(report.failures)} of {report.seen} could not be used")
+    if report.failures and fail_on == "all" and not total:
+        raise InvalidInputError(source, f"none of its {report.seen} photos could be used")
 
 
-def _add(opened: Catalog, source: str, ray: dict[str, Any] | None) -> AddReport:
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """Return ``name=value`` options as a mapping."""
+    pairs = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (equals and name.strip() and value.strip()):
+            raise UsageError(option, f"{one!r} is not NAME=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _add(opened: Catalog, listing: Listing, replace: bool, ray: dict[str, Any] | None) -> AddReport:
     from serupa.cli.progress import bar
-    from serupa.sources import count_source
 
-    expected = count_source(source)
+    expected = listing.count()
     with bar("Indexing", "photos") as update:
 
         def progress(report: AddReport) -> None:
@@ -115,14 +220,30 @@ def _add(opened: Catalog, source: str, ray: dict[str, Any] | None) -> AddReport:
             if ray is not None:
                 from serupa.cluster import add_with_ray
 
-                return add_with_ray(opened, source, progress=progress, **ray)
-            return opened.add(source, progress=progress)
+                return add_with_ray(opened, listing, replace=replace, progress=progress, **ray)
+            return opened.add(listing, replace=replace, progress=progress)
         except KeyboardInterrupt:
             message(f"Stopped; {opened.count()} items are stored. Run the same command to go on.")
             raise typer.Exit(130) from None
 
 
-def _tell(report: AddReport, catalog: str, total: int, profile: bool, json: bool) -> None:
+def _remove_gone(opened: Catalog, source: str, gone: Sequence[str], yes: bool) -> int:
+    """Remove what is gone from the source; ask first where that is much of it."""
+    if not gone:
+        return 0
+    before = opened.count({"indexed_from": source})
+    if len(gone) > _ASKED_ABOVE * before and not yes:
+        question = f"{len(gone)} of {before} items are gone from {source}"
+        if not sys.stdin.isatty():
+            raise ConflictError(question, "more than a tenth is not removed unasked", "--yes removes them")
+        if not typer.confirm(f"{question}. Remove them?", err=True):
+            return 0
+    return opened.remove(gone)
+
+
+def _tell(report: AddReport, catalog: str, total: int, profile: bool) -> None:
+    for note in report.notes:
+        message(f"note: {note}")
     for failure in report.failures[:_SHOWN_FAILURES]:
         message(f"failed: {failure.reason}")
     if len(report.failures) > _SHOWN_FAILURES:
@@ -136,5 +257,15 @@ def _tell(report: AddReport, catalog: str, total: int, profile: bool, json: bool
     if profile:
         for stage, seconds in report.stages_s.items():
             message(f"  {stage:<7}{seconds:8.2f} s busy, {100 * seconds / report.seconds:4.0f} % of the time")
-    if json:
-        as_json(report.to_dict() | {"catalog": catalog, "items": total})
+
+
+def _tell_gone(gone: Sequence[str], removed: int, sync: bool) -> None:
+    if not gone:
+        return
+    first = ", ".join(gone[:_SHOWN_GONE]) + (", ..." if len(gone) > _SHOWN_GONE else "")
+    if sync:
+        message(f"{removed} removed, gone from the source: {first}")
+    else:
+        message(
+            f"gone from the source, and still in the catalogue: {len(gone)} ({first}); --sync removes them"
+        )

@@ -73,6 +73,7 @@ def read_source(source: Source, options: SourceOptions | None = None) -> Listing
     listing = _listing(source, options)
     if options.name is not None:
         listing.name = options.name
+    listing.timeout_s = options.timeout_s
     if options.strict:
         _refuse_failures(listing)
     return listing

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from serupa.files.http import TIMEOUT_S
 from serupa.items import Failure, Item
 
 Entry = Item | Failure
@@ -45,7 +46,7 @@ class SourceOptions:
     feed: str | None = None
     images: str | None = None
     name: str | None = None
-    timeout_s: float = 15.0
+    timeout_s: float = TIMEOUT_S
     strict: bool = False
 
 
@@ -64,7 +65,11 @@ class Listing:
     notes : list of str
         What a person should know besides, a line each; complete when all was read.
     is_complete : bool
-        Whether it was read to its end.
+        Whether it was read to its end, and nothing of it broke off.
+    timeout_s : float, optional
+        How long the download of a photo may take.
+    is_part : bool
+        Whether it is one of several parts of a source, so that what it lacks may be in another.
     """
 
     entries: Callable[[], Iterator[Entry]]
@@ -72,11 +77,16 @@ class Listing:
     count: Callable[[], int | None] = lambda: None
     notes: list[str] = field(default_factory=list)
     is_complete: bool = False
+    timeout_s: float | None = None
+    is_part: bool = False
 
     def __iter__(self) -> Iterator[Entry]:
         self.is_complete = False
-        yield from self.entries()
-        self.is_complete = True
+        is_whole = True
+        for entry in self.entries():
+            is_whole = is_whole and not (isinstance(entry, Failure) and entry.breaks_off)
+            yield entry
+        self.is_complete = is_whole
 
     def items(self) -> Iterator[Item]:
         """Yield the items alone."""
@@ -125,3 +135,7 @@ class Table:
     def failure(self, number: int, problem: str, identity: str = "", image: str = "") -> Failure:
         """Return what is wrong with a row, with its place."""
         return Failure(identity, image, f"{self.name}, {self.unit} {number}: {problem}")
+
+    def break_off(self, number: int, problem: str) -> Failure:
+        """Return why nothing can be read from a row on."""
+        return replace(self.failure(number, problem), breaks_off=True)

@@ -270,7 +270,7 @@ def _xml(path: Path, name: str) -> Table:
                 problem = items.feed(data)
                 yield from items.taken()
                 if problem:
-                    yield table.failure(items.line, f"the feed breaks off here ({problem})")
+                    yield table.break_off(items.line, f"the feed breaks off here ({problem})")
                 if problem or not data:
                     return
 
@@ -379,7 +379,7 @@ def _parquet(path: Path, name: str) -> Table:
                 found = [] if batch is None else python_rows(batch)
             except Exception as error:  # a damaged file shows in many ways
                 problem = f"a damaged Parquet table from here on ({_one_line(error)})"
-                yield table.failure(number + 1, problem)
+                yield table.break_off(number + 1, problem)
                 return
             if batch is None:
                 return
