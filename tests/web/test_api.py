@@ -706,6 +706,26 @@ def test_pages(client: Client) -> None:
         assert is_problem(client.get(made_up), 404)
 
 
+def test_a_person_at_an_address_of_nothing_sees_a_page(client: Client) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+    page = client.get("/nosuchpage", headers=browser)
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert 'href="/"' in page.text
+    assert is_problem(client.get("/nosuchpage"), 404)
+    assert is_problem(client.get("/api/v1/nothing", headers=browser), 404)
+
+
+@pytest.mark.parametrize(
+    "damaged", ['{"metrics": {}}', '{"metrics": {"cosine": 1}}', "[" * 200_000, "{damaged", "[]", ""]
+)
+def test_quality_page_of_a_damaged_evaluation(client: Client, shop: Catalog, damaged: str) -> None:
+    folder = shop.path / "evaluation"
+    folder.mkdir(exist_ok=True)
+    (folder / "evaluation.json").write_text(damaged)
+    assert client.get("/quality").status_code == 200
+
+
 def test_quality_page_shows_the_last_evaluation(catalog: Catalog) -> None:
     folder = catalog.path / "evaluation"
     with client_of(catalog) as client:

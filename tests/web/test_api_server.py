@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from serupa import Catalog, Item
-from serupa.errors import NotFoundError, SerupaError, UnavailableError, UsageError
+from serupa.errors import MissingExtraError, NotFoundError, SerupaError, UnavailableError, UsageError
 from serupa.web.server import _listen
 
 KEY = "a-write-key-of-24-letters"
@@ -192,4 +192,18 @@ def test_wrong_settings_are_one_line(shop: Path, flags: list[str], cause: type[S
     run = [*COMMAND, "-c", str(shop), *flags]
     done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == cause.exit_status
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_the_extra_one_line_says_which(shop: Path) -> None:
+    hide = (
+        "import sys\n"
+        "for name in ('fastapi', 'pydantic', 'starlette', 'uvicorn'): sys.modules[name] = None\n"
+        "from serupa.cli import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hide, "serve", "-c", str(shop)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == MissingExtraError.exit_status
+    assert "serupa[web]" in done.stderr
     assert len(done.stderr.splitlines()) == 1

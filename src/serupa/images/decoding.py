@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +35,9 @@ from serupa.images.reading import MAX_BYTES, Photo, name_of, one_line, read_byte
 MAX_PIXELS = 100_000_000
 """Largest photo that is decoded; here WebP takes 1.5 GB of memory, a JPEG that is scaled down 0.3 GB."""
 
+LARGE_PIXELS = 25_000_000
+"""Photos of more pixels, after a JPEG was scaled down, are decoded one at a time: it bounds memory."""
+
 MIN_SIDE = 8
 """The smallest side that shows anything, in pixels."""
 
@@ -46,6 +51,8 @@ _MAX_SCANNED_PIXELS = 10 * MAX_PIXELS
 # Pillow decodes run-length encoded BMP in Python: 0.1 s a million pixels, and no other thread runs
 _MAX_RLE_PIXELS = 4_000_000
 
+
+_one_large = threading.Lock()
 
 # The plug-ins are called directly, and not through Image.open: no other one can ever run, and Pillow's own
 # pixel limit, one for the whole process, need not be changed. (TIFF alone asks it too: over 89 million
@@ -118,7 +125,8 @@ def open_photo(
         _check_work(image, kind, stripped.scans, name)
         if kind == "JPEG":
             _draft(image, min_side, crop)
-    with _refusing(name, kind, damaged=True):
+    large = _one_large if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext()
+    with large, _refusing(name, kind, damaged=True):
         image.load()
         return _finish(image, stripped, min_side, crop)
 

@@ -25,7 +25,7 @@ except ImportError as error:
 
 from serupa.web.limits import BodyLimit
 from serupa.web.logs import Record
-from serupa.web.pages import pages
+from serupa.web.pages import missing_page, pages
 from serupa.web.problems import answer_problems
 from serupa.web.reference import reference
 from serupa.web.routes import api, health
@@ -86,7 +86,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
         lifespan=lifespan,
     )
     app.state.service = service
-    answer_problems(app)
+    answer_problems(app, missing_page)
     app.include_router(api)
     app.include_router(advice)
     app.include_router(health)

@@ -93,6 +93,14 @@ async def figure(service: Serving, name: str) -> Response:
     return FileResponse(figures[name], headers={"Cache-Control": "no-cache"})
 
 
+def missing_page(request: Request) -> Response | None:
+    """Return the page for an address of nothing; None for who asks for something else than a page."""
+    programs = request.url.path.startswith(("/api/", "/static/"))
+    if programs or "text/html" not in request.headers.get("accept", ""):
+        return None
+    return _templates.TemplateResponse(request, "missing.html", status_code=404)
+
+
 class _Means(msgspec.Struct):
     """Means of one metric, and intervals where there are any."""
 

@@ -7,7 +7,7 @@ Of the server's own faults no more is sent than that there is one; the log says 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -182,12 +182,16 @@ def _invalid(error: RequestValidationError) -> ProblemError:
     return ProblemError(422, detail, errors=fields)
 
 
-def answer_problems(app: FastAPI) -> None:
-    """Make an app answer all its errors as problems."""
+def answer_problems(app: FastAPI, missing_page: Callable[[Request], Response | None]) -> None:
+    """Make an app answer all its errors as problems, and an address where there is nothing with a page."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 405:
             error = HTTPException(405, headers={"Allow": _methods(app, request)})
+        if isinstance(error, HTTPException) and error.status_code == 404:
+            page = missing_page(request)
+            if page is not None:
+                return page
         if isinstance(error, SerupaError) and error.http_status >= 500:
             errors.error("request failed: %s %s: %s", request.method, request.url.path, error)
         return problem_of(error).response()
