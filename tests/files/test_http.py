@@ -2,99 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from serupa import SerupaError
 from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
 from serupa.files import http
+from tests.files.web_server import Server
 
 LIMIT = 1 << 20
-
-
-class Server(ThreadingHTTPServer):
-    """Answers by what a path says: ``/503``, ``/after-503-2``, ``/stall``, ``/drip``, ``/reset``."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.seen: list[str] = []
-        self.lock = threading.Lock()
-        self.at_once = self.most_at_once = 0
-
-    @property
-    def base(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def times(self, path: str) -> int:
-        with self.lock:
-            return self.seen.count(path)
-
-
-class _Answers(BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        with self.server.lock:
-            self.server.seen.append(self.path)
-            self.server.at_once += 1
-            self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
-        try:
-            self.answer()
-        finally:
-            with self.server.lock:
-                self.server.at_once -= 1
-
-    def answer(self) -> None:
-        name = self.path.lstrip("/").partition("?")[0]
-        if name == "stall":
-            time.sleep(5)
-        elif name == "drip":
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            for _ in range(50):
-                self.wfile.write(b"x")
-                time.sleep(0.1)
-        elif name == "slow":
-            time.sleep(0.2)
-            self.whole(200)
-        elif name == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            self.close_connection = True
-        elif name == "redirect":
-            self.whole(302, {"Location": "/ok"})
-        elif name == "round":
-            self.whole(302, {"Location": "/round"})
-        elif name == "etag" and self.headers.get("If-None-Match") == '"v1"':
-            self.whole(304)
-        elif name == "etag":
-            self.whole(200, {"ETag": '"v1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"})
-        elif name.startswith("after-"):
-            _, status, count = name.split("-")
-            first = self.server.times(self.path) <= int(count)
-            self.whole(int(status) if first else 200, {"Retry-After": "0"} if first else {})
-        else:
-            self.whole(int(name) if name.isdigit() else 200)
-
-    def whole(self, status: int, headers: dict[str, str] | None = None) -> None:
-        body = b"" if status == 304 else b"content"
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
 
 
 @pytest.fixture
@@ -190,3 +110,16 @@ def test_a_proxy_that_cannot_be_used(server: Server, monkeypatch: pytest.MonkeyP
     with pytest.raises(UnavailableError):
         http.fetch(f"{server.base}/ok", LIMIT)
     http.stop()
+
+
+def test_a_host_where_nobody_answers_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_GIVE_UP_AFTER", 4)
+    monkeypatch.setattr(http, "_GIVE_UP_S", 0.5)
+    for _ in range(4):
+        with pytest.raises(UnavailableError):
+            http.fetch(f"{server.base}/stall", LIMIT, timeout_s=0.05)
+    with pytest.raises(UnavailableError) as caught:
+        http.fetch(f"{server.base}/ok", LIMIT)
+    assert "given up" in str(caught.value)
+    time.sleep(0.6)
+    assert http.fetch(f"{server.base}/ok", LIMIT).data == b"content"

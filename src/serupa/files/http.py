@@ -27,6 +27,8 @@ AT_ONCE = 32
 _ATTEMPTS = 4
 _BACKOFF_S = 0.5
 _LONGEST_WAIT_S = 30.0
+_GIVE_UP_AFTER = 64  # downloads from one host that failed without an answer, and none in between
+_GIVE_UP_S = 60.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _AGENT = "serupa (product photo indexing)"
 
@@ -125,10 +127,11 @@ class _Download:
 class _RetryError(Exception):
     """An attempt that failed in a way that may be over in a moment."""
 
-    def __init__(self, error: SerupaError, after_s: float | None = None) -> None:
+    def __init__(self, error: SerupaError, after_s: float | None = None, *, is_silent: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
         self.after_s = after_s
+        self.is_silent = is_silent
 
 
 _lock = threading.Lock()
@@ -152,6 +155,8 @@ class _Downloads:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._hosts: dict[str, asyncio.Semaphore] = {}
         self._not_before: dict[str, float] = {}
+        self._silent: dict[str, int] = {}  # downloads without an answer in a row, by host
+        self._given_up_until: dict[str, float] = {}
         threading.Thread(target=self._loop.run_forever, name="downloads", daemon=True).start()
 
     def start(self, download: _Download) -> Future[Fetched]:
@@ -180,7 +185,8 @@ class _Downloads:
             await self._wait_for(host)
             try:
                 async with one_host, self._places:
-                    return await self._attempt(download)
+                    self._refuse_given_up(host, download.url)
+                    return await self._attempt(download, host)
             except _RetryError as failed:
                 delay = failed.after_s
                 if delay is None:
@@ -197,13 +203,30 @@ class _Downloads:
         while (wait := self._not_before.get(host, 0.0) - self._loop.time()) > 0:
             await asyncio.sleep(wait)
 
-    async def _attempt(self, download: _Download) -> Fetched:
+    def _refuse_given_up(self, host: str, url: str) -> None:
+        """Refuse what nobody answers: a shop's whole feed at a host that is down would take hours."""
+        if self._given_up_until.get(host, 0.0) > self._loop.time():
+            raise UnavailableError(url, f"given up, since {host} left {_GIVE_UP_AFTER} requests unanswered")
+
+    def _note_answer(self, host: str, is_silent: bool) -> None:
+        self._silent[host] = self._silent.get(host, 0) + 1 if is_silent else 0
+        if self._silent[host] >= _GIVE_UP_AFTER:
+            self._silent[host] = 0
+            self._given_up_until[host] = self._loop.time() + _GIVE_UP_S
+
+    async def _attempt(self, download: _Download, host: str) -> Fetched:
         try:
             async with asyncio.timeout(download.timeout_s):
-                return await self._request(download)
+                fetched = await self._request(download)
         except TimeoutError:
+            self._note_answer(host, is_silent=True)
             seconds = f"{download.timeout_s:g} s"
             raise UnavailableError(download.url, f"no answer within {seconds}") from None
+        except _RetryError as failed:
+            self._note_answer(host, is_silent=failed.is_silent)
+            raise
+        self._note_answer(host, is_silent=False)
+        return fetched
 
     async def _request(self, download: _Download) -> Fetched:
         import httpx2
@@ -307,7 +330,7 @@ def _unreachable(url: str, error: Exception) -> Exception:
         if name.startswith("SSL"):
             return UnavailableError(url, f"its certificate cannot be trusted ({said})")
         cause = cause.__cause__ or cause.__context__
-    return _RetryError(UnavailableError(url, f"no connection ({said})"))
+    return _RetryError(UnavailableError(url, f"no connection ({said})"), is_silent=True)
 
 
 def _said(error: Exception) -> str:
