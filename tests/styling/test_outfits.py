@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serupa import Catalog, Item
 from serupa.errors import InvalidInputError, NotFoundError
 from serupa.garments.colors import Color
 from serupa.garments.products import Garments, read_pairs
@@ -18,6 +19,7 @@ from serupa.styling.compatibility import (
 )
 from serupa.styling.outfits import Stylist, outfits_around
 from serupa.styling.pieces import Piece
+from serupa.styling.shopfront import Shopfront
 
 BLACK = Color("black", 1.0, "#101010", 0.17, 0.0, 0.0)
 RED = Color("red", 1.0, "#c81428", 0.52, 0.2, 22.0)
@@ -181,3 +183,20 @@ def test_a_piece_that_cannot_be_part_of_an_outfit() -> None:
         outfits_around("voucher", owned, None)
     with pytest.raises(NotFoundError):
         outfits_around("nothing", owned, None)
+
+
+def test_a_shop_is_looked_at_ahead(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def palette(item: Item) -> tuple[Color, ...]:
+        seen.append(item.id)
+        return (BLACK,)
+
+    monkeypatch.setattr("serupa.styling.shopfront.palette_of", palette)
+    shop = Shopfront(catalog)
+    shop.look_ahead(lambda: len(seen) < 2)
+    assert len(seen) == 2
+    shop.look_ahead(lambda: True)
+    before = len(seen)
+    assert len(shop.pieces()) == before  # no photo is looked at twice
+    assert len(seen) == before

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from serupa import Catalog, Item
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
 from serupa.storage.qdrant.address import parse_address
+from serupa.styling.shopfront import Shopfront
 from serupa.web import Settings, create_app
 from serupa.web.limits import RateLimit
 from serupa.web.problems import ProblemError, problem_of, public_text
@@ -372,11 +373,11 @@ def test_advice_is_learned_once_and_anew_after_a_change(
     go, learned = threading.Event(), []
     learn = Advice.of
 
-    def slowly(catalog: Catalog) -> Advice:
+    def slowly(catalog: Catalog, shopfront: Shopfront) -> Advice:
         learned.append(catalog.count())
         if len(learned) > 1:
             assert go.wait(30)
-        return learn(catalog)
+        return learn(catalog, shopfront)
 
     monkeypatch.setattr(Advice, "of", slowly)
     photo = Path(items[0].image).read_bytes()

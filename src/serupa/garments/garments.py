@@ -247,4 +247,4 @@ def hubness(rows: Rows, references: Rows) -> Rows:
     near = rows @ references.T
     near[near > _SAME_PHOTO] = -1.0
     count = max(1, min(_NEIGHBORS, len(references) - 1))
-    return np.asarray(np.sort(near, axis=1)[:, -count:].mean(axis=1), np.float32)
+    return np.asarray(np.partition(near, -count, axis=1)[:, -count:].mean(axis=1), np.float32)

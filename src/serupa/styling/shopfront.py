@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serupa.files.urls import is_url
 from serupa.filters import as_filter
 from serupa.garments.colors import Color
 from serupa.garments.products import category_of, palette_of
@@ -30,7 +32,7 @@ class Shopfront:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._palettes: dict[str, tuple[Color, ...]] = {}
+        self._palettes: dict[tuple[str, int], tuple[Color, ...]] = {}
 
     def pieces(self, where: Where = None) -> list[Piece]:
         """Return up to 24 products of each category that pass a filter.
@@ -40,6 +42,17 @@ class Shopfront:
         UsageError
             If the filter is not one of the catalogue.
         """
+        return self._pieces(self._items(where))
+
+    def look_ahead(self, wanted: Callable[[], bool]) -> None:
+        """See the colours of what is proposed without a filter, for as long as it is wanted."""
+        for item in self._items(None):
+            if not wanted():
+                return
+            if not is_url(item.image):
+                self._palette(item)
+
+    def _items(self, where: Where) -> list[Item]:
         catalog = self._catalog
         counted = catalog.facets("category", where=where, limit=100) if "category" in catalog.fields else None
         products: dict[str, Item] = {}
@@ -51,7 +64,7 @@ class Shopfront:
                 products.setdefault(item.product_id or item.id, item)
                 if len(products) == most:
                     break
-        return self._pieces(list(products.values()))
+        return list(products.values())
 
     def piece(self, item_id: str) -> Piece:
         """Return one item.
@@ -80,9 +93,14 @@ class Shopfront:
         ]
 
     def _palette(self, item: Item) -> tuple[Color, ...]:
-        if item.id not in self._palettes:
-            self._palettes[item.id] = palette_of(item)
-        return self._palettes[item.id]
+        try:
+            version = Path(item.image).stat().st_mtime_ns
+        except (OSError, ValueError):
+            version = 0
+        key = item.image, version
+        if key not in self._palettes:
+            self._palettes[key] = palette_of(item)
+        return self._palettes[key]
 
 
 def _pattern_of(item: Item) -> str | None:

@@ -48,9 +48,9 @@ class Advice:
     shopfront: Shopfront
 
     @classmethod
-    def of(cls, catalog: Catalog) -> Self:
+    def of(cls, catalog: Catalog, shopfront: Shopfront) -> Self:
         """Learn from a catalogue: seconds, for some thousands of items."""
-        return cls(Advisor.learn(catalog), Shopfront(catalog))
+        return cls(Advisor.learn(catalog), shopfront)
 
 
 class Service:
@@ -79,6 +79,8 @@ class Service:
         self._thumbnails_waiting = 0
         self._changes = 0
         self._advice: Advice | None = None
+        self._shopfront = Shopfront(catalog)
+        self._looked_at: Shopfront | None = None
         self._learning: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -131,6 +133,7 @@ class Service:
             self._retired.append(self._pool)
             self._pool = self._new_pool(found)
         self.catalog, self.explains = found, explains
+        self._shopfront = Shopfront(found)
         self._uploads = Uploads(found, self.settings.photos)
         self._learn_soon()
 
@@ -188,7 +191,17 @@ class Service:
             await asyncio.shield(self._learn_soon())
         if self._advice is None:
             raise unavailable("nothing could be learned from the catalogue; the server's log says why")
+        if self._looked_at is not self._shopfront:
+            self._looked_at = self._shopfront
+            self._learner.submit(self._look_ahead, self._shopfront)
         return self._advice
+
+    def _look_ahead(self, shopfront: Shopfront) -> None:
+        """See many photos before somebody waits for it: outfits go by their colours."""
+        try:
+            shopfront.look_ahead(lambda: self._pool is not None)
+        except Exception:
+            errors.exception("the shop's colours could not be seen")
 
     def _learn_soon(self) -> asyncio.Task[None]:
         """Learn anew; until then, advice is given from what was learned before."""
@@ -203,7 +216,9 @@ class Service:
         try:
             while learned != self._state():
                 learned = self._state()
-                self._advice = await loop.run_in_executor(self._learner, Advice.of, self.catalog)
+                self._advice = await loop.run_in_executor(
+                    self._learner, Advice.of, self.catalog, self._shopfront
+                )
         except Exception:
             errors.exception("nothing could be learned from the catalogue for advice")
 
