@@ -129,32 +129,34 @@ def test_metrics_of_a_new_catalogue(shop: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (["search", "none.jpg", "-c", "CATALOG"], "none.jpg"),
-        (["search", "PHOTO", "-c", "none"], "no catalogue there"),
-        (["search", "PHOTO", "-c", "CATALOG", "--metric", "hamming"], "'hamming'; it has cosine"),
-        (["search", "PHOTO", "-c", "CATALOG", "--where", "nonsense"], "'nonsense'"),
-        (["search", "PHOTO", "-c", "CATALOG", "--where", "colour=red"], "'colour'"),
-        (["search", "PHOTO", "-c", "CATALOG", "--crop", "1,2,3"], "x,y,w,h"),
-        (["search", "PHOTO", "-c", "CATALOG", "--by", "shop"], "item or product"),
-        (["similar", "nothing", "-c", "CATALOG"], "no item 'nothing'"),
-        (["remove", "-c", "CATALOG"], "give ids or a filter"),
-        (["index", "none", "-c", "CATALOG"], "none"),
-        (["index", "PHOTOS", "-c", "CATALOG", "--encoder", "nothing"], "nothing"),
-        (["index", "PHOTOS", "-c", "NEW", "--resize", "stretch"], "stretch"),
-        (["encoders", "show", "nothing"], "nothing"),
-        (["encoders", "fetch", "resnet50"], "--weights"),
+        (["search", "none.jpg", "-c", "CATALOG"], 3, "none.jpg"),
+        (["search", "PHOTO", "-c", "none"], None, "no catalogue there"),
+        (["search", "PHOTO", "-c", "CATALOG", "--metric", "hamming"], 2, "'hamming'; it has cosine"),
+        (["search", "PHOTO", "-c", "CATALOG", "--where", "nonsense"], 2, "'nonsense'"),
+        (["search", "PHOTO", "-c", "CATALOG", "--where", "colour=red"], 2, "'colour'"),
+        (["search", "PHOTO", "-c", "CATALOG", "--crop", "1,2,3"], 2, "x,y,w,h"),
+        (["search", "PHOTO", "-c", "CATALOG", "--by", "shop"], 2, "item or product"),
+        (["similar", "nothing", "-c", "CATALOG"], 3, "no item 'nothing'"),
+        (["remove", "-c", "CATALOG"], 2, "give ids or a filter"),
+        (["index", "none", "-c", "CATALOG"], 3, "none"),
+        (["index", "PHOTOS", "-c", "CATALOG", "--encoder", "nothing"], 3, "nothing"),
+        (["index", "PHOTOS", "-c", "NEW", "--resize", "stretch"], 1, "stretch"),
+        (["encoders", "show", "nothing"], 3, "nothing"),
+        (["encoders", "fetch", "resnet50"], 6, "--weights"),
     ],
 )
-def test_wrong_input_is_one_line(shop: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_wrong_input_is_one_line(
+    shop: Path, tmp_path: Path, arguments: list[str], code: int | None, message: str
+) -> None:
     words = {
         "CATALOG": shop / "catalog",
         "PHOTOS": shop / "photos",
         "PHOTO": shop / "photos" / "hats" / "04.png",
         "NEW": tmp_path / "new",
     }
-    done = serupa(*(words.get(word, word) for word in arguments), code=None)
+    done = serupa(*(words.get(word, word) for word in arguments), code=code)
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
