@@ -116,10 +116,17 @@ def test_the_message_names_the_package(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_describe_says_where_from_or_what_to_do(folder: Path) -> None:
     there = describe(load_card("efficientnet-lite0"))
-    assert (there["present"], there["origin"], Path(there["path"]).is_file()) == (True, "package", True)
+    assert there.weights is not None
+    assert (there.weights.origin, there.weights.path.is_file(), there.help) == ("package", True, "")
+    assert there.to_dict() == {
+        "present": True,
+        "origin": "package",
+        "path": str(there.weights.path),
+        "sha256": there.weights.sha256,
+    }
     missing = describe(load_card("resnet50"))
-    assert missing["present"] is False
-    assert "--weights" in missing["help"]
+    assert (missing.weights, missing.to_dict()["present"]) == (None, False)
+    assert "--weights" in missing.help
 
 
 def test_fetch_knows_the_names() -> None:

@@ -109,9 +109,8 @@ def _writable() -> Finding:
 
 def _weights() -> Iterator[Finding]:
     for card in list_cards():
-        known = describe(card)
-        found = f"{known['path']} ({known['origin']})" if known["present"] else "not on this machine"
-        yield Finding(f"weights of {card.name}", found, known["present"])
+        availability = describe(card)
+        yield Finding(f"weights of {card.name}", str(availability), availability.weights is not None)
 
 
 def _hub() -> Finding:

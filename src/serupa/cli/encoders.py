@@ -25,9 +25,9 @@ def list_all(json: Json = False) -> None:
     """List the encoders, and whether their weights are on this machine."""
     from serupa.encoders import describe, list_cards
 
-    found = [(card, describe(card)) for card in list_cards()]
+    cards = [(card, describe(card).weights) for card in list_cards()]
     if json:
-        as_json([card.to_dict() | {"available": known["present"]} for card, known in found])
+        as_json([card.to_dict() | {"available": weights is not None} for card, weights in cards])
         return
     table(
         [("Name", "left"), ("Values", "right"), ("Pixels", "right"), ("Weights", "left"), ("What", "left")],
@@ -36,10 +36,10 @@ def list_all(json: Json = False) -> None:
                 card.name,
                 str(card.dimension),
                 str(card.input_size),
-                known["origin"] if known["present"] else "to fetch",
+                weights.origin if weights else "to fetch",
                 card.title,
             )
-            for card, known in found
+            for card, weights in cards
         ],
     )
 
@@ -50,9 +50,9 @@ def show(name: Name, json: Json = False) -> None:
     from serupa.encoders import describe, load_card
 
     card = load_card(name)
-    known = describe(card)
+    availability = describe(card)
     if json:
-        as_json({"card": card.to_dict(), "weights": known})
+        as_json({"card": card.to_dict(), "weights": availability.to_dict()})
         return
     pairs(
         {
@@ -62,11 +62,11 @@ def show(name: Name, json: Json = False) -> None:
             "Pixels": f"{card.input_size} x {card.input_size}, {card.resize}, {card.resample}",
             "Licence": card.licence,
             "Source": card.source,
-            "Weights": f"{known['path']} ({known['origin']})" if known["present"] else "not on this machine",
+            "Weights": str(availability),
         }
     )
-    if not known["present"]:
-        message(known["help"])
+    if availability.help:
+        message(availability.help)
 
 
 @app.command()
@@ -98,20 +98,20 @@ def quantize(
     """
     from serupa.encoders.quantize import quantize as quantize_encoder
 
-    made = quantize_encoder(name, calibrate, weights=weights, out=out, tell=message)
+    report = quantize_encoder(name, calibrate, weights=weights, out=out, tell=message)
     if json:
-        as_json(made.to_dict())
+        as_json(report.to_dict())
         return
     precision = "not known: no product has two photos"
-    if made.precision is not None:
-        precision = f"{made.precision[0]:.3f} in float, {made.precision[1]:.3f} quantised"
+    if report.precision is not None:
+        precision = f"{report.precision[0]:.3f} in float, {report.precision[1]:.3f} quantised"
     pairs(
         {
-            "Card": str(made.card),
-            "Speed": f"{made.speed:.2f} times as fast as in float",
-            "Mean cosine": f"{made.cosine:.4f} (smallest {made.cosine_min:.4f}), {made.photos} photos",
+            "Card": str(report.card),
+            "Speed": f"{report.speed:.2f} times as fast as in float",
+            "Mean cosine": f"{report.cosine:.4f} (smallest {report.cosine_min:.4f}), {report.photos} photos",
             "P@1, same product": precision,
-            "Calibration": made.method,
-            "Left in float": ", ".join(made.kept_float) or "no layer",
+            "Calibration": report.method,
+            "Left in float": ", ".join(report.kept_float) or "no layer",
         }
     )

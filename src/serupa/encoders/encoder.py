@@ -75,9 +75,9 @@ def load_encoder(
     card = name if isinstance(name, Card) else load_card(name)
     if resize is not None:
         card = Card.from_dict({**card.to_dict(), "resize": resize})
-    found = find_weights(card, weights)
-    session = open_session(card, found, threads=threads, providers=providers)
-    return Encoder(card, found.sha256, session)
+    file = find_weights(card, weights)
+    session = open_session(card, file, threads=threads, providers=providers)
+    return Encoder(card, file.sha256, session)
 
 
 class Encoder:
@@ -172,8 +172,8 @@ class Encoder:
         for start in range(0, len(pixels), self._chunk):
             chunk = pixels[start : start + self._chunk]
             # Some exports leave the pooled axes in place: (n, d, 1, 1)
-            found = self._run(self._ports.output, chunk, (len(chunk), self.dimension, 1, 1), (2, 4))
-            embeddings[start : start + len(chunk)] = found.reshape(len(chunk), -1)
+            rows = self._run(self._ports.output, chunk, (len(chunk), self.dimension, 1, 1), (2, 4))
+            embeddings[start : start + len(chunk)] = rows.reshape(len(chunk), -1)
         return embeddings
 
     def feature_maps(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -54,12 +54,12 @@ def open_session(
     InvalidInputError
         If the model cannot be loaded, or the weights do not fit the architecture.
     """
-    chosen = choose_providers(providers)
+    names = choose_providers(providers)
     options = session_options(available_cpus() if threads is None else threads)
-    if chosen == [_CPU] and weights.path.stat().st_size <= _LARGEST_KEPT:
+    if names == [_CPU] and weights.path.stat().st_size <= _LARGEST_KEPT:
         session = _open_optimized(card, weights, options)
     else:
-        session = _start(_graph(card, weights), options, chosen, weights.path)
+        session = _start(_graph(card, weights), options, names, weights.path)
     _refuse_processor(session, weights.path)
     return session
 
@@ -82,9 +82,9 @@ def available_cpus() -> int:
     ``SERUPA_THREADS`` says it where the system does not: in a container that may use a share of them, or
     beside other processes that encode.
     """
-    told = os.environ.get("SERUPA_THREADS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
+    threads = os.environ.get("SERUPA_THREADS", "")
+    if threads.isdecimal() and int(threads) > 0:
+        return int(threads)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -105,15 +105,15 @@ def choose_providers(wanted: Sequence[str] | None = None) -> list[str]:
     if wanted is None:
         wanted = [name for name in os.environ.get("SERUPA_PROVIDERS", "").split(",") if name.strip()]
     available = {_short(name): name for name in ort.get_available_providers()}
-    chosen = []
+    names = []
     for name in wanted or [_CPU]:
         if _short(name) not in available:
             there = ", ".join(available.values())
             raise UnavailableError(
                 name, "ONNX Runtime here has no such execution provider", f"it has {there}"
             )
-        chosen.append(available[_short(name)])
-    return chosen
+        names.append(available[_short(name)])
+    return names
 
 
 def _short(provider: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,31 @@ class Weights:
     path: Path
     sha256: str
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an encoder's weights are on this machine.
+
+    Parameters
+    ----------
+    weights : Weights, optional
+        The weights; None where there are none.
+    help : str
+        What to do about it then.
+    """
+
+    weights: Weights | None
+    help: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.weights.path} ({self.weights.origin})" if self.weights else "not on this machine"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values: ``present``, and ``origin``, ``path``, ``sha256`` or ``help``."""
+        if self.weights is None:
+            return {"present": False, "help": self.help}
+        return {"present": True} | asdict(self.weights) | {"path": str(self.weights.path)}
 
 
 def find_weights(
@@ -91,19 +116,12 @@ def fetch(name: str) -> Path:
     return find_weights(load_card(name)).path
 
 
-def describe(card: Card) -> dict[str, Any]:
-    """Return where the weights of a card would come from at this moment.
-
-    Returns
-    -------
-    dict
-        ``present``, and where they are: ``origin``, ``path``, ``sha256``; else ``help``, what to do about it.
-    """
+def describe(card: Card) -> Availability:
+    """Return whether the weights of a card are here; nothing is fetched."""
     try:
-        weights = find_weights(card, download=False)
+        return Availability(find_weights(card, download=False))
     except SerupaError as error:
-        return {"present": False, "help": str(error)}
-    return {"present": True, "origin": weights.origin, "path": str(weights.path), "sha256": weights.sha256}
+        return Availability(None, str(error))
 
 
 def _read(card: Card, path: Path, origin: str) -> Weights:

@@ -15,9 +15,9 @@ _SETTLED_NS = 2_000_000_000
 
 def cache_dir() -> Path:
     """Return the folder, which may not exist yet: ``SERUPA_CACHE``, else ``serupa`` in the user's caches."""
-    chosen = os.environ.get("SERUPA_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    folder = os.environ.get("SERUPA_CACHE")
+    if folder:
+        return Path(folder).expanduser().absolute()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("serupa", appauthor=False))

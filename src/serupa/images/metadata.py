@@ -77,22 +77,22 @@ def strip(data: bytes, kind: str) -> Stripped:
 
 
 def _strip_jpeg(data: bytes) -> Stripped:
-    kept, exif, profile = [data[:2]], None, {}
+    pieces, exif, profile = [data[:2]], None, {}
     position, scans = 2, 0
     for parts in count():
-        found = _MARKER.search(data, position)
-        marker = data[found.end() - 1] if found is not None else 0xD9
-        if found is None or marker == 0xD9:  # the end of the image
+        match = _MARKER.search(data, position)
+        marker = data[match.end() - 1] if match is not None else 0xD9
+        if match is None or marker == 0xD9:  # the end of the image
             break
         if parts > _MOST_PARTS:
             raise TooManyPartsError
-        start, position = found.start(), found.end()
+        start, position = match.start(), match.end()
         if marker in _NO_LENGTH:
             continue
         position += int.from_bytes(data[position : position + 2], "big")
         if marker == 0xDA:
             if not scans:
-                kept.append(data[start:])
+                pieces.append(data[start:])
             scans += 1
         elif not scans:
             body = data[start + 4 : position]
@@ -101,9 +101,9 @@ def _strip_jpeg(data: bytes) -> Stripped:
             elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0"):
                 profile[body[12:13]] = body[14:]
             elif _is_needed(marker, body):
-                kept.append(data[start:position])
+                pieces.append(data[start:position])
     joined = b"".join(part for _, part in sorted(profile.items()))
-    return Stripped(b"".join(kept) if scans else data, exif, joined or None, max(1, scans))
+    return Stripped(b"".join(pieces) if scans else data, exif, joined or None, max(1, scans))
 
 
 def _is_needed(marker: int, body: bytes) -> bool:
@@ -116,13 +116,13 @@ def _is_needed(marker: int, body: bytes) -> bool:
 
 
 def _strip_png(data: bytes) -> Stripped:
-    kept, exif, profile = [data[:8]], None, None
+    pieces, exif, profile = [data[:8]], None, None
     position, name = 8, b""
     for parts in count():
         if parts > _MOST_PARTS:
             raise TooManyPartsError
         if name == b"IEND":
-            return Stripped(b"".join(kept), exif, profile)
+            return Stripped(b"".join(pieces), exif, profile)
         length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         end = position + 12 + length
         if end > len(data):
@@ -132,7 +132,7 @@ def _strip_png(data: bytes) -> Stripped:
             body = data[position + 8 : end - 4]
             if critical or zlib.crc32(name + body) == int.from_bytes(data[end - 4 : end], "big"):
                 if name in _KEPT_CHUNKS:
-                    kept.append(data[position:end])
+                    pieces.append(data[position:end])
                 elif name == b"eXIf":
                     exif = b"Exif\0\0" + body
                 elif name == b"iCCP":
@@ -152,7 +152,7 @@ def _strip_gif(data: bytes) -> bytes:
     """Leave out comments and what applications wrote before the first frame; how it is drawn stays."""
     palette = 3 * (2 << (data[10] & 7)) if len(data) > 10 and data[10] & 0x80 else 0
     position = 13 + palette
-    kept, parts = [data[:position]], 0
+    pieces, parts = [data[:position]], 0
     while data[position : position + 1] == b"!":
         start, needed = position, data[position + 1 : position + 2] == b"\xf9"
         position += 2
@@ -163,8 +163,8 @@ def _strip_gif(data: bytes) -> bytes:
             raise TooManyPartsError
         position += 1
         if needed:
-            kept.append(data[start:position])
-    return b"".join([*kept, data[position:]])
+            pieces.append(data[start:position])
+    return b"".join([*pieces, data[position:]])
 
 
 def _strip_tiff(data: bytes) -> Stripped:
