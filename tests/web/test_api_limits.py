@@ -394,3 +394,35 @@ def test_advice_is_learned_once_and_anew_after_a_change(
             until(lambda: learned == [6, 7])
             assert client.post("/api/v1/garment", files={"photo": photo}).status_code == 200
             go.set()
+
+
+def test_a_store_without_room_is_the_servers_fault_and_leaves_nothing(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UnavailableError(tmp_path, "no room left on the disk")
+
+    photo = Path(items[0].image).read_bytes()
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        with running(catalog, api_key_sha256=key_sha256(KEY)) as (client, _):
+            monkeypatch.setattr(catalog, "add", full)
+            answer = client.post(
+                "/api/v1/items", files={"photo": photo}, data={"id": "new"}, headers={"X-API-Key": KEY}
+            )
+        assert (answer.status_code, answer.json()["code"]) == (503, "store")
+        assert str(tmp_path) not in answer.text
+        assert not list((tmp_path / "catalog" / "photos").glob("*"))
+
+
+def test_thumbnails_of_a_server_stay_within_its_setting(
+    shop: Catalog, items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERUPA_CACHE", str(tmp_path))
+    with running(shop, thumbnails_mb=0.01) as (client, _):
+        sizes = [
+            len(client.get(f"/api/v1/items/{item.id}/image?size={size}").content)
+            for item in items[:12]
+            for size in (160, 320)
+        ]
+    assert sum(sizes) > 10_000
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.jpg")) <= 10_000

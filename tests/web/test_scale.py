@@ -258,3 +258,13 @@ def test_the_command_wants_one_or_the_other(tmp_path: Path) -> None:
         [sys.executable, "-m", "serupa", "serve"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2 and "names tenants" in done.stderr
+
+
+def test_strangers_have_a_rate(items: list[Item], tmp_path: Path) -> None:
+    settings = Settings(read_key_sha256=key_sha256(READ_A))
+    with Catalog.create(tmp_path / "a") as catalog:
+        server = Tenants({"a": create_app(catalog, settings)}, Settings(rate_per_minute=8))
+        with TestClient(server) as client:
+            guesses = [client.get("/", headers={"X-API-Key": f"guess-{n:020}"}).status_code for n in range(5)]
+            assert guesses == [401, 401, 429, 429, 429]
+            assert client.get("/", headers={"X-API-Key": READ_A}).status_code == 200

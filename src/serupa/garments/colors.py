@@ -127,10 +127,10 @@ def colors_in(pixels: NDArray[np.uint8]) -> tuple[Color, ...]:
     """Return the colours of the garment in sRGB pixels ``(h, w, 3)``, as `colors_of`."""
     lab = oklab(pixels.reshape(-1, 3))
     weights = garment_weights(lab, pixels.shape[:2])
-    seen = weights > 0
-    lab, weights = lab[seen], weights[seen]
+    garment = weights > 0
+    lab, weights = lab[garment], weights[garment]
     labels = _clusters(lab, _CLUSTERS)
-    found: dict[str, tuple[float, Floats]] = {}
+    by_name: dict[str, tuple[float, Floats]] = {}
     for label in range(_CLUSTERS):
         member = labels == label
         if not member.any():
@@ -138,11 +138,11 @@ def colors_in(pixels: NDArray[np.uint8]) -> tuple[Color, ...]:
         share = float(weights[member].sum() / weights.sum())
         mean = np.average(lab[member], axis=0, weights=weights[member])
         name = name_of(mean)
-        before, center = found.get(name, (0.0, np.zeros(3)))
-        found[name] = (before + share, center + share * mean)
-    ordered = sorted(found.items(), key=lambda entry: (-entry[1][0], entry[0]))
-    kept = [entry for entry in ordered if entry[1][0] >= _LEAST] or ordered[:1]
-    return tuple(_color(name, share, total / share) for name, (share, total) in kept)
+        before, center = by_name.get(name, (0.0, np.zeros(3)))
+        by_name[name] = (before + share, center + share * mean)
+    ordered = sorted(by_name.items(), key=lambda entry: (-entry[1][0], entry[0]))
+    named = [entry for entry in ordered if entry[1][0] >= _LEAST] or ordered[:1]
+    return tuple(_color(name, share, total / share) for name, (share, total) in named)
 
 
 def _color(name: str, share: float, lab: Floats) -> Color:
@@ -256,9 +256,9 @@ def basic_name(name: str) -> str | None:
     >>> basic_name("Gray"), basic_name("navy"), basic_name("Blue"), basic_name("Sunset")
     ('grey', 'blue', 'blue', None)
     """
-    known = name.lower().strip()
-    known = _BASIC.get(known, known)
-    return known if known in NAMES else None
+    plain = name.lower().strip()
+    basic = _BASIC.get(plain, plain)
+    return basic if basic in NAMES else None
 
 
 def _pinks(lightness: float, chroma: float) -> str:

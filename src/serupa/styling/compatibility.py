@@ -201,27 +201,27 @@ def learn_compatibility(garments: Garments, pairs: Sequence[Pair], *, seed: int 
 _NOTHING_SHOWN = Evidence(Area(0.5, 0.5, 0.5), Area(0.5, 0.5, 0.5), Area(0.5, 0.5, 0.5), 0, 0)
 
 
-def _fitted(garments: Garments, pairs: Sequence[Pair], known: NDArray[np.bool_]) -> Compatibility:
-    """Learn from the known garments and the pairs among them."""
+def _fitted(garments: Garments, pairs: Sequence[Pair], learning: NDArray[np.bool_]) -> Compatibility:
+    """Learn from some of the garments and the pairs among them."""
     described = _described(garments.embeddings, garments.colors)
     slots = np.array(garments.slots)
     centred = described.copy()
-    centers = {slot: described[known & (slots == slot)].mean(axis=0) for slot in set(slots[known])}
+    centers = {slot: described[learning & (slots == slot)].mean(axis=0) for slot in set(slots[learning])}
     for slot, center in centers.items():
         centred[slots == slot] -= center
-    seen = centred[known]
-    directions = np.linalg.svd(seen, full_matrices=False)[2][:_DIRECTIONS].T
-    reduced = seen @ directions
+    own_rows = centred[learning]
+    directions = np.linalg.svd(own_rows, full_matrices=False)[2][:_DIRECTIONS].T
+    reduced = own_rows @ directions
     covariance = reduced.T @ reduced / len(reduced)
     ridge = _RIDGE * float(np.trace(covariance)) / len(covariance)
     values, vectors = np.linalg.eigh(covariance + ridge * np.eye(len(covariance)))
     projection = directions @ (vectors * values**-0.5) @ vectors.T
-    origin = described[known].mean(axis=0)
+    origin = described[learning].mean(axis=0)
     means = {str(slot): (center - origin) @ projection for slot, center in centers.items()}
     rows = centred @ projection
     by_slots: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for one, other in pairs:
-        if known[one] and known[other]:
+        if learning[one] and learning[other]:
             a, b = sorted((one, other), key=lambda n: (garments.slots[n], n))
             by_slots[garments.slots[a], garments.slots[b]].append((a, b))
             if garments.slots[a] == garments.slots[b]:
@@ -230,8 +230,8 @@ def _fitted(garments: Garments, pairs: Sequence[Pair], known: NDArray[np.bool_])
         names: _form(
             rows,
             own,
-            np.flatnonzero(known & (slots == names[0])),
-            np.flatnonzero(known & (slots == names[1])),
+            np.flatnonzero(learning & (slots == names[0])),
+            np.flatnonzero(learning & (slots == names[1])),
         )
         for names, own in sorted(by_slots.items())
         if len(own) >= FEWEST_PAIRS
@@ -261,20 +261,22 @@ def measure_pairs(garments: Garments, pairs: Sequence[Pair], *, seed: int = 0) -
     color = _harmonies(garments.palettes)
     areas: dict[str, list[float]] = defaultdict(list)
     for _ in range(HALVINGS):
-        known = np.zeros(len(categories), bool)
+        learning = np.zeros(len(categories), bool)
         for category in sorted(set(categories)):
             own = rng.permutation(np.flatnonzero(categories == category))
-            known[own[: len(own) // 2]] = True
-        learned = _learned_scores(garments, _fitted(garments, pairs, known))
-        tables = {"learned": learned, "color": color, "visual": visual}
-        for name, value in _areas(tables, categories, together, ~known).items():
+            learning[own[: len(own) // 2]] = True
+        scores = _learned_scores(garments, _fitted(garments, pairs, learning))
+        tables = {"learned": scores, "color": color, "visual": visual}
+        for name, value in _areas(tables, categories, together, ~learning).items():
             areas[name].append(value)
     spread = {
         name: Area(float(np.mean(v)), float(np.quantile(v, 0.025)), float(np.quantile(v, 0.975)))
         for name, v in areas.items()
     }
-    found = [spread.get(name, Area(0.5, 0.0, 1.0)) for name in ("learned", "color", "visual")]
-    return Evidence(found[0], found[1], found[2], len(categories), len(together))
+    learned, by_color, by_look = (
+        spread.get(name, Area(0.5, 0.0, 1.0)) for name in ("learned", "color", "visual")
+    )
+    return Evidence(learned, by_color, by_look, len(categories), len(together))
 
 
 def _learned_scores(garments: Garments, fitted: Compatibility) -> Doubles:

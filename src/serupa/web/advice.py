@@ -272,14 +272,14 @@ async def garment(request: Request, service: Serving) -> GarmentOut:
         advice = await service.advice()
 
         def look() -> GarmentOut:
-            seen = advice.advisor.look(form.photo, encoded.embedding)
-            category = seen.category.value
+            shown = advice.advisor.look(form.photo, encoded.embedding)
+            category = shown.category.value
             return GarmentOut(
                 category=category,
-                confidence=seen.category.confidence,
-                pattern=seen.pattern.value,
+                confidence=shown.category.confidence,
+                pattern=shown.pattern.value,
                 slot=slot_of(category),
-                colors=[ColorOut(**color.to_dict()) for color in seen.colors],
+                colors=[ColorOut(**color.to_dict()) for color in shown.colors],
                 signature=_signature(encoded.embedding),
             )
 
@@ -345,20 +345,20 @@ async def outfits(request: Request, service: Serving) -> OutfitsOut:
 
 
 def _recommended(
-    found: Recommendation, likes: list[str], form: RecommendForm, unknown: list[str]
+    result: Recommendation, likes: list[str], form: RecommendForm, unknown: list[str]
 ) -> RecommendOut:
-    pairs = list(zip(found.hits, found.because, strict=True))
+    pairs = list(zip(result.hits, result.because, strict=True))
     return RecommendOut(
-        metric=found.metric,
-        encoder=found.encoder,
-        timing_ms={name: round(ms, 2) for name, ms in found.timing_ms.items()},
+        metric=result.metric,
+        encoder=result.encoder,
+        timing_ms={name: round(ms, 2) for name, ms in result.timing_ms.items()},
         hits=[
             RecommendedOut.of_hit(hit, because=None if like is None else likes[like])
             for hit, like in pairs[: form.k]
         ],
         offset=form.offset,
         more=len(pairs) > form.k,
-        groups=[[likes[n] for n in group.likes] for group in found.groups],
+        groups=[[likes[n] for n in group.likes] for group in result.groups],
         unknown=unknown,
     )
 
@@ -404,12 +404,12 @@ def _pieces(text: str, dimension: int) -> list[Piece]:
 
 def _json(field: str, text: str, kind: type) -> Any:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         raise refused(field, "must be JSON") from None
-    if not isinstance(found, kind):
+    if not isinstance(value, kind):
         raise refused(field, f"must be a JSON {'object' if kind is dict else 'list'}")
-    return found
+    return value
 
 
 def _signature(embedding: NDArray[np.float32]) -> str:

@@ -248,11 +248,11 @@ async def facets(request: Request, service: Serving, where: Where = []) -> Facet
 @api.get("/info", **described("catalogue", "See what the catalogue is and holds", Info))
 async def info(request: Request, service: Serving) -> Info:
     """Return the catalogue's encoder, metrics, fields and size, and what the server takes."""
-    found = await service.answered(request, service.reading(service.catalog.info))
-    del found["path"]
+    about = await service.answered(request, service.reading(service.catalog.info))
+    del about["path"]
     return Info(
-        **found,
-        tuned=found["tuning"] is not None,
+        **about,
+        tuned=about["tuning"] is not None,
         version=serupa.__version__,
         writable=service.gate.writable,
         explains=service.explains,
@@ -294,15 +294,13 @@ async def metrics(service: Serving) -> Response:
 
 def detail(catalog: Catalog, item_id: str) -> ItemDetail:
     """Return an item with the other photos of its product."""
-    found = catalog.get(item_id)
+    item = catalog.get(item_id)
     photos: list[Item] = []
-    if found.product_id is not None:
-        same = catalog.items({"product_id": found.product_id})
+    if item.product_id is not None:
+        same = catalog.items({"product_id": item.product_id})
         photos = [one for one in islice(same, _PRODUCT_PHOTOS + 1) if one.id != item_id][:_PRODUCT_PHOTOS]
-    out = ItemOut.of(found)
-    return ItemDetail(
-        **out.model_dump(), photos=[ItemOut.of(one) for one in sorted(photos, key=lambda p: p.id)]
-    )
+    others = [ItemOut.of(one) for one in sorted(photos, key=lambda one: one.id)]
+    return ItemDetail(**ItemOut.of(item).model_dump(), photos=others)
 
 
 @contextmanager

@@ -335,18 +335,18 @@ def read_attributes(text: str) -> dict[str, Any]:
         If they are not what an item can have.
     """
     try:
-        found = json.loads(text)
+        attributes = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("must be JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(attributes, dict):
         raise ValueError('must be a JSON object such as {"name": "Straw hat"}')
-    for name, value in found.items():
+    for name, value in attributes.items():
         if not is_attribute_name(name):
             raise ValueError(f"an attribute may not be named {name!r}")
         if not _is_attribute(value):
             raise ValueError(f"{name!r} is not a text, a number, a truth value or a list of texts")
         _encodable(name, value)
-    return found
+    return attributes
 
 
 def _is_attribute(value: Any) -> bool:

@@ -124,17 +124,17 @@ class Service:
 
         Requests that were begun are answered from what they were begun with.
         """
-        found = await self.reading(self.catalog.refreshed)
-        if found is self.catalog:
+        catalog = await self.reading(self.catalog.refreshed)
+        if catalog is self.catalog:
             return
         loop = asyncio.get_running_loop()
-        explains = await loop.run_in_executor(self._writer, _try_encoder, found)
-        if found.encoder is not self.catalog.encoder and self._pool is not None:
+        explains = await loop.run_in_executor(self._writer, _try_encoder, catalog)
+        if catalog.encoder is not self.catalog.encoder and self._pool is not None:
             self._retired.append(self._pool)
-            self._pool = self._new_pool(found)
-        self.catalog, self.explains = found, explains
-        self._shopfront = Shopfront(found)
-        self._uploads = Uploads(found, self.settings.photos)
+            self._pool = self._new_pool(catalog)
+        self.catalog, self.explains = catalog, explains
+        self._shopfront = Shopfront(catalog)
+        self._uploads = Uploads(catalog, self.settings.photos)
         self._learn_soon()
 
     def stop(self) -> None:

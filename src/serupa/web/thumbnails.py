@@ -49,13 +49,13 @@ class Thumbnails:
         self._kept: OrderedDict[str, int] = OrderedDict()
         self._total = 0
         self._contents: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
-        found = []
+        files = []
         with contextlib.suppress(OSError):
             for entry in os.scandir(folder):
                 if entry.name.endswith(".jpg") and not entry.name.startswith("."):
                     status = entry.stat()
-                    found.append((status.st_mtime_ns, entry.name, status.st_size))
-        for _, name, size in sorted(found):
+                    files.append((status.st_mtime_ns, entry.name, status.st_size))
+        for _, name, size in sorted(files):
             self._note(name, size)
 
     def identify(self, photo: str, size: int) -> Thumbnail:

@@ -37,9 +37,9 @@ class Uploads:
 
     def __init__(self, catalog: Catalog, folder: str | os.PathLike[str] | None = None) -> None:
         self._catalog = catalog
-        own = None if catalog.folder is None else catalog.folder / "photos"
-        chosen = own if folder is None else Path(folder)
-        self._folder = None if chosen is None else chosen.resolve()
+        if folder is None and catalog.folder is not None:
+            folder = catalog.folder / "photos"
+        self._folder = None if folder is None else Path(folder).resolve()
 
     def add(
         self, item_id: str, photo: bytes, product_id: str | None, attributes: Mapping[str, Attribute]
