@@ -191,6 +191,17 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "serupa: stopped\n")
 
 
+def test_ctrl_c_of_which_a_library_makes_another_error(
+    ending: Callable[[BaseException], tuple[object, str]],
+) -> None:
+    error = ImportError("initialization failed")
+    error.__cause__ = KeyboardInterrupt()
+    assert ending(error) == (130, "serupa: stopped\n")
+    hidden = MissingExtraError("reading Parquet tables", "parquet")
+    hidden.__context__ = error
+    assert ending(hidden) == (130, "serupa: stopped\n")
+
+
 def test_warnings_of_libraries_stay_with_developers() -> None:
     code = """
 import warnings

@@ -36,13 +36,23 @@ def main() -> NoReturn:
         status = _end("stopped", 130)
     except BrokenPipeError:  # whoever read our output has stopped reading, as `| head` does
         status = _end("", 0)
-    except SerupaError as error:
-        status = _end(str(error), error.exit_status)
     except Exception as error:
-        if developing:
+        if _was_interrupted(error):
+            status = _end("stopped", 130)
+        elif isinstance(error, SerupaError):
+            status = _end(str(error), error.exit_status)
+        elif developing:
             raise
-        status = _end(_reason(error), 1)
+        else:
+            status = _end(_reason(error), 1)
     sys.exit(status)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether an error comes of Ctrl-C: libraries that are being loaded make others of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _reason(error: Exception) -> str:
