@@ -87,6 +87,9 @@ class _Answers(BaseHTTPRequestHandler):
         elif name.startswith("after-"):
             _, status, count = name.split("-")
             first = self.server.times(self.path) <= int(count)
+            if first and status == "stall":
+                time.sleep(self.server.stall_s)
+                first = False
             self.whole(int(status) if first else 200, {"Retry-After": "0"} if first else {})
         else:
             self.whole(int(name) if name.isdigit() else 200)

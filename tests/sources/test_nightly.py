@@ -180,9 +180,9 @@ def test_thousands_of_addresses_that_fail_stall_and_limit_by_turns(
     count: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "_BACKOFF_S", 0.01)
-    kinds = ["file"] * 14 + ["after-429-1", "after-503-1", "404", "500", "stall", "403"]
+    kinds = ["file"] * 13 + ["after-429-1", "after-503-1", "after-stall-1", "404", "500", "stall", "403"]
     bad = {"404", "500", "stall", "403"}
-    with Server(folder, stall_s=3.0) as server:
+    with Server(folder, stall_s=8.0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         rows = [["id", "image"]]
         for number in range(count):
@@ -190,7 +190,7 @@ def test_thousands_of_addresses_that_fail_stall_and_limit_by_turns(
             rows.append([f"{kind}-{number}", f"{server.base}/{kind}/{number % 6}.png?{number}"])
         before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
         with Catalog.create(tmp_path / "c") as catalog:
-            report = catalog.add(csv_table(tmp_path / "t.csv", rows), options=SourceOptions(timeout_s=1.0))
+            report = catalog.add(csv_table(tmp_path / "t.csv", rows), options=SourceOptions(timeout_s=3.0))
         server.shutdown()
     wanted = {row[0] for row in rows[1:] if row[0].rpartition("-")[0] in bad}
     assert {failure.id for failure in report.failures} == wanted

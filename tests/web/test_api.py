@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from serupa.errors import InvalidInputError, NotFoundError, UsageError
 from serupa.vectors import METRICS
 from serupa.web import Settings, create_app
 from serupa.web.settings import key_sha256, load_settings
+from tests.files.web_server import Server
 
 KEY, READ_KEY = "a-write-key-of-24-letters", "a-read-key-of-23-letters"
 WRITE = Settings(api_key_sha256=key_sha256(KEY))
@@ -390,6 +392,43 @@ def test_addresses_and_methods_that_are_not_there(client: Client) -> None:
 
 
 # Adding and removing
+
+
+def test_single_changes_of_a_shop(writing: Client, catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "hat.jpg").write_bytes(jpeg((300, 200)))
+    with Server(tmp_path) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hat = {"id": "hat", "image": f"{server.base}/file/hat.jpg", "attributes": {"price": 9.5}}
+        lost = {"id": "lost", "image": f"{server.base}/404/hat.jpg"}
+        body = {"items": [hat, lost], "removed": ["item-03", "nobody"]}
+        assert is_problem(writing.post("/api/v1/items:sync", json=body), 401)
+        told = writing.post("/api/v1/items:sync", json=body, headers=BEARER).json()
+        again = writing.post("/api/v1/items:sync", json={"items": [hat]}, headers=BEARER).json()
+        server.shutdown()
+    assert (told["added"], told["removed"], [one["id"] for one in told["failed"]]) == (1, 1, ["lost"])
+    assert "404" in told["failed"][0]["reason"]
+    assert again["unchanged"] == 1 and server.sent == 1
+    assert catalog.get("hat").attributes == {"price": 9.5}
+    with pytest.raises(NotFoundError):
+        catalog.get("item-03")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"items": [{"id": "x", "image": "/etc/passwd"}]},
+        {"items": [{"id": "x", "image": "file:///etc/passwd"}]},
+        {"items": [{"id": "", "image": "https://shop.example/1.jpg"}]},
+        {"items": [{"id": "x", "image": "https://shop.example/1.jpg", "attributes": {"a\\b": 1}}]},
+        {"items": [{"id": "x", "image": "https://shop.example/1.jpg", "attributes": {"a": {"b": 1}}}]},
+        {"items": 5},
+        {"more": []},
+    ],
+)
+def test_changes_that_cannot_be_used(body: dict[str, Any], writing: Client, catalog: Catalog) -> None:
+    before = catalog.count()
+    assert is_problem(writing.post("/api/v1/items:sync", json=body, headers=BEARER), 422)
+    assert catalog.count() == before
 
 
 def test_items_are_added_replaced_and_removed(writing: Client, catalog: Catalog) -> None:

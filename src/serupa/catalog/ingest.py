@@ -460,8 +460,9 @@ class _WayIn:
 
     def _payload(self, photo: _Photo, norm: float) -> dict[str, Any]:
         payload = payload_of(photo.item, photo.content, norm)
-        if self._options.source:
-            payload[_SOURCE] = self._options.source
+        source = self._options.source or (photo.stored or {}).get(_SOURCE)  # a single change moves no item
+        if source:
+            payload[_SOURCE] = source
         if photo.validators:
             payload[_VALIDATORS] = dict(photo.validators)
         return payload

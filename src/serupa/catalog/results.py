@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from serupa.errors import MissingExtraError, SerupaError
 from serupa.items import Hit
 from serupa.vectors import Metric
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from serupa.recommend.engine import Group
 
 By = Literal["item", "product"]
+
+_HIT_COLUMNS = ["rank", "id", "product_id", "distance", "similarity", "image"]
+_DRAWN = 160  # pixels of a photo's long side in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,25 @@ class SearchResult(Sequence[Hit]):
     def __getitem__(self, index: slice) -> Sequence[Hit]: ...
     def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
         return self.hits[index]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the hits as a table: a row each, its item's attributes as columns.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise MissingExtraError("a table of pandas", "pandas") from None
+        return pd.DataFrame([_flat(hit) for hit in self.hits], columns=None if self.hits else _HIT_COLUMNS)
+
+    def _repr_html_(self) -> str:
+        """Draw the hits as notebooks show them: photos with names and distances."""
+        cells = "".join(_cell(hit) for hit in self.hits)
+        return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cells}</div>'
 
     def to_dict(self) -> dict[str, Any]:
         """Return the search as JSON-ready values."""
@@ -89,3 +116,38 @@ class Recommendation(SearchResult):
             hit["because"] = like
         groups = [{"likes": list(group.likes), "weight": group.weight} for group in self.groups]
         return found | {"groups": groups}
+
+
+def _flat(hit: Hit) -> dict[str, Any]:
+    own = {
+        "rank": hit.rank,
+        "id": hit.item.id,
+        "product_id": hit.item.product_id,
+        "distance": hit.distance,
+        "similarity": hit.similarity,
+        "image": hit.item.image,
+    }
+    return own | {
+        f"attribute_{name}" if name in own else name: value for name, value in hit.item.attributes.items()
+    }
+
+
+def _cell(hit: Hit) -> str:
+    name = html.escape(hit.item.name)
+    photo = _drawn(hit.item.image, name)
+    caption = f"<figcaption>{hit.rank}. {name}<br>{hit.distance:.4f}</figcaption>"
+    return f'<figure style="margin:0;width:{_DRAWN}px;font-size:12px">{photo}{caption}</figure>'
+
+
+def _drawn(image: str, name: str) -> str:
+    """Return a photo as HTML: one on the web by its address, any other as it is, small."""
+    style = f'alt="{name}" style="max-width:{_DRAWN}px;max-height:{_DRAWN}px"'
+    if image.startswith(("http://", "https://")):
+        return f'<img src="{html.escape(image)}" {style}>'
+    from serupa.images import read_bytes, thumbnail
+
+    try:
+        data = base64.b64encode(thumbnail(read_bytes(image), _DRAWN)).decode("ascii")
+    except SerupaError as error:
+        return f"<em>{html.escape(str(error))}</em>"
+    return f'<img src="data:image/jpeg;base64,{data}" {style}>'

@@ -127,10 +127,18 @@ class _Download:
 class _RetryError(Exception):
     """An attempt that failed in a way that may be over in a moment."""
 
-    def __init__(self, error: SerupaError, after_s: float | None = None, *, is_silent: bool = False) -> None:
+    def __init__(
+        self,
+        error: SerupaError,
+        after_s: float | None = None,
+        *,
+        attempts: int = _ATTEMPTS,
+        is_silent: bool = False,
+    ) -> None:
         super().__init__(str(error))
         self.error = error
         self.after_s = after_s
+        self.attempts = attempts
         self.is_silent = is_silent
 
 
@@ -191,7 +199,7 @@ class _Downloads:
                 delay = failed.after_s
                 if delay is None:
                     delay = _BACKOFF_S * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311 -- no secret
-                if attempt == _ATTEMPTS - 1 or delay > _LONGEST_WAIT_S:
+                if attempt >= failed.attempts - 1 or delay > _LONGEST_WAIT_S:
                     raise failed.error from None
                 if failed.after_s is not None:  # the server speaks of all requests, not of this one alone
                     self._not_before[host] = max(self._not_before.get(host, 0.0), self._loop.time() + delay)
@@ -220,8 +228,8 @@ class _Downloads:
                 fetched = await self._request(download)
         except TimeoutError:
             self._note_answer(host, is_silent=True)
-            seconds = f"{download.timeout_s:g} s"
-            raise UnavailableError(download.url, f"no answer within {seconds}") from None
+            error = UnavailableError(download.url, f"no answer within {download.timeout_s:g} s")
+            raise _RetryError(error, attempts=2, is_silent=True) from None
         except _RetryError as failed:
             self._note_answer(host, is_silent=failed.is_silent)
             raise

@@ -17,6 +17,7 @@ from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
 from serupa.filters import Condition, as_filter
 from serupa.images import MAX_PIXELS, Crop, read_bytes
+from serupa.items import Item
 from serupa.web.forms import read_form
 from serupa.web.problems import ProblemError, photo_problem, refused
 from serupa.web.routing import Answers, ItemId, Serving, described, problems
@@ -39,6 +40,9 @@ from serupa.web.schemas import (
     SearchForm,
     SearchOut,
     Status,
+    SyncFailure,
+    SyncIn,
+    SyncOut,
     TextFacet,
     ValueCount,
     read_attributes,
@@ -48,7 +52,6 @@ from serupa.web.thumbnails import SIZES
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
-    from serupa.items import Item
     from serupa.web.uploads import Uploads
 
 _LARGEST_K = 100
@@ -215,6 +218,33 @@ async def add_item(request: Request, response: Response, service: Serving) -> It
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/api/v1/items/{quote(added.id, safe='')}"
     return ItemOut.of(added)
+
+
+@api.post(
+    "/items:sync", **described("items", "Change items", SyncOut, 400, 403, 408, 409, 413, 503, who=may_write)
+)
+async def sync_items(request: Request, service: Serving, changes: SyncIn) -> SyncOut:
+    """Add, replace and remove items whose photos are on the web, as a shop's webhook says.
+
+    Needs the API key.
+    The server fetches the photos. Ids to remove that the catalogue does not have are passed over.
+    """
+    given = [Item(one.id, one.image, one.product_id, one.attributes) for one in changes.items]
+    return await service.answered(
+        request, service.writing(lambda uploads: _synced(uploads, given, changes.removed))
+    )
+
+
+def _synced(uploads: Uploads, items: list[Item], removed: list[str]) -> SyncOut:
+    report = uploads.add_from_web(items)
+    failed = [SyncFailure(id=failure.id, reason=failure.reason) for failure in report.failures]
+    return SyncOut(
+        added=report.added,
+        updated=report.updated,
+        unchanged=report.unchanged,
+        removed=uploads.remove_all(removed),
+        failed=failed,
+    )
 
 
 @api.delete(

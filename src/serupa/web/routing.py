@@ -19,7 +19,7 @@ from serupa.web.service import Service
 Answers = dict[int | str, dict[str, Any]]
 
 _TEXTS = {
-    400: "The form cannot be read.",
+    400: "The request cannot be read.",
     401: "A key is needed.",
     403: "This key, or this server, does not allow it.",
     404: "No such item, or its photo is gone.",

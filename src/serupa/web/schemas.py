@@ -7,10 +7,11 @@ import math
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from serupa.catalog.results import SearchResult
 from serupa.explain import Explanation, Heat
+from serupa.files.http import is_http
 from serupa.items import Hit, Item, is_attribute_name
 
 MetricName = Literal["cosine", "euclidean", "manhattan"]
@@ -106,6 +107,50 @@ class ItemForm(StrictModel):
             examples=['{"name": "Straw hat", "price": 29.5}'],
         ),
     ] = "{}"
+
+
+def _web_address(address: str) -> str:
+    if not is_http(address):
+        raise ValueError("must be the address of a photo on the web: https://...")
+    return address
+
+
+class SyncedItem(StrictModel):
+    """An item whose photo is on the web."""
+
+    id: Identifier
+    image: Annotated[str, Field(max_length=2_000), AfterValidator(_storable), AfterValidator(_web_address)]
+    product_id: Identifier | None = None
+    attributes: dict[str, Any] = {}
+
+    @field_validator("attributes")
+    @classmethod
+    def _are_attributes(cls, attributes: dict[str, Any]) -> dict[str, Any]:
+        return checked_attributes(attributes)
+
+
+class SyncIn(StrictModel):
+    """Single changes of a shop: what is new or changed, and what is gone."""
+
+    items: Annotated[list[SyncedItem], Field(max_length=500)] = []
+    removed: Annotated[list[Identifier], Field(max_length=500)] = []
+
+
+class SyncFailure(BaseModel):
+    """An item that could not be used, and why."""
+
+    id: str
+    reason: str
+
+
+class SyncOut(BaseModel):
+    """What came of changes."""
+
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    failed: list[SyncFailure]
 
 
 class ItemOut(BaseModel):
@@ -340,6 +385,17 @@ def read_attributes(text: str) -> dict[str, Any]:
         raise ValueError("must be JSON") from None
     if not isinstance(attributes, dict):
         raise ValueError('must be a JSON object such as {"name": "Straw hat"}')
+    return checked_attributes(attributes)
+
+
+def checked_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes.
+
+    Raises
+    ------
+    ValueError
+        If they are not what an item can have.
+    """
     for name, value in attributes.items():
         if not is_attribute_name(name):
             raise ValueError(f"an attribute may not be named {name!r}")

@@ -16,9 +16,10 @@ from serupa.items import Item
 from serupa.web.problems import ProblemError, photo_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from serupa.catalog import Catalog
+    from serupa.catalog.ingest import AddReport
     from serupa.items import Attribute
 
 
@@ -81,6 +82,23 @@ class Uploads:
         if before is not None and before.image != item.image:
             self._discard_unused(Path(before.image))
         return item, before is None
+
+    def add_from_web(self, items: Sequence[Item]) -> AddReport:
+        """Add items whose photos are at web addresses."""
+        before = [item for item in map(self._item, (one.id for one in items)) if item is not None]
+        report = self._catalog.add(items)
+        for item in before:
+            self._discard_unused(Path(item.image))
+        return report
+
+    def remove_all(self, ids: Sequence[str]) -> int:
+        """Remove those of the items that are there; return how many were."""
+        removed = 0
+        for item_id in dict.fromkeys(ids):
+            with contextlib.suppress(NotFoundError):
+                self.remove(item_id)
+                removed += 1
+        return removed
 
     @staticmethod
     def _store(path: Path, photo: bytes) -> None:
