@@ -34,7 +34,7 @@ class Serupa:
         from serupa.storage.base import Point
 
         shutil.rmtree(self._path, ignore_errors=True)
-        store = self._edge.EdgeStore(self._path, {"cosine": vectors.shape[1]})
+        store = self._edge.LocalStore(self._path, {"cosine": vectors.shape[1]})
         for start in range(0, len(vectors), 512):
             rows = np.array(vectors[start : start + 512])
             store.upsert(
@@ -47,7 +47,7 @@ class Serupa:
         store.close()
 
     def open(self, vectors: NDArray[np.float32]) -> None:
-        self._store = self._edge.EdgeStore(self._path, {"cosine": vectors.shape[1]})
+        self._store = self._edge.LocalStore(self._path, {"cosine": vectors.shape[1]})
 
     def search(self, asked: NDArray[np.float32], width: int, exact: bool) -> Rows:
         if width:

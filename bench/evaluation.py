@@ -72,12 +72,12 @@ def catalog(
 ) -> list[tuple[str, str, float]]:
     """Time the whole of `evaluate` on a store that holds the embeddings, as a catalogue's does."""
     from serupa.storage.base import Point
-    from serupa.storage.local.store import EdgeStore
+    from serupa.storage.local.store import LocalStore
 
     ids = [f"{row:05}" for row in range(len(labels))]
     gallery = EmbeddedItems(ids, labels.tolist(), embeddings)
     with tempfile.TemporaryDirectory() as folder:
-        store = EdgeStore(Path(folder) / "points", dict.fromkeys(METRICS, embeddings.shape[1]))
+        store = LocalStore(Path(folder) / "points", dict.fromkeys(METRICS, embeddings.shape[1]))
         for start in range(0, len(ids), 512):
             rows = range(start, min(start + 512, len(ids)))
             store.upsert(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bench import vectors
 from bench.tables import markdown
 from serupa.storage.base import Point
-from serupa.storage.local.store import EdgeStore
+from serupa.storage.local.store import LocalStore
 from serupa.vectors import METRICS, Metric
 
 _QUERIES = 200
@@ -41,7 +41,7 @@ def by_chance(chunk: NDArray[np.float32], spread: float, rng: np.random.Generato
     return chunk * rng.lognormal(0, spread, (len(chunk), 1)).astype(np.float32)
 
 
-def fill(store: EdgeStore, metric: Metric, chunks: Iterator[NDArray[np.float32]]) -> None:
+def fill(store: LocalStore, metric: Metric, chunks: Iterator[NDArray[np.float32]]) -> None:
     number = 0
     for chunk in chunks:
         for start in range(0, len(chunk), _BATCH):
@@ -54,7 +54,7 @@ def fill(store: EdgeStore, metric: Metric, chunks: Iterator[NDArray[np.float32]]
     store.optimize()
 
 
-def ask(store: EdgeStore, metric: Metric, queries: NDArray[np.float32]) -> list[str]:
+def ask(store: LocalStore, metric: Metric, queries: NDArray[np.float32]) -> list[str]:
     limit = vectors.NEIGHBORS
     exact = store.search(queries, metric, limit, exact=True, payload=False)
     taken, hits = [], 0
@@ -78,7 +78,7 @@ def main() -> None:
     if asked.spread is not None:
         queries = by_chance(vectors.queries(asked.size)[:_QUERIES], asked.spread, rng)
     with tempfile.TemporaryDirectory() as folder:
-        store = EdgeStore(Path(folder) / "points", {asked.metric: vectors.DIMENSION})
+        store = LocalStore(Path(folder) / "points", {asked.metric: vectors.DIMENSION})
         fill(store, asked.metric, rows(asked, rng))
         answer = ask(store, asked.metric, queries)
         store.close()

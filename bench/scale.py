@@ -26,8 +26,8 @@ from serupa import Catalog, Item, load_encoder
 from serupa.filters import as_filter
 from serupa.images import Crop
 from serupa.sources import read_source
-from serupa.storage.base import Point, Store
-from serupa.storage.local.store import EdgeStore
+from serupa.storage.base import Point, VectorStore
+from serupa.storage.local.store import LocalStore
 from serupa.vectors import METRICS
 
 WANTED = 5_000
@@ -90,7 +90,10 @@ def stores(source: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, running() as server:
         link = connect(parse_address(server.address("bench", timeout_s=300)))
         create_collection(link, "bench.1", dimensions, link.address.layout, {})
-        both: list[Store] = [EdgeStore(Path(folder) / "points", dimensions), QdrantStore(link, "bench.1")]
+        both: list[VectorStore] = [
+            LocalStore(Path(folder) / "points", dimensions),
+            QdrantStore(link, "bench.1"),
+        ]
         for store in both:
             for start in range(0, len(points), 128):
                 store.upsert(points[start : start + 128])

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from serupa.storage.qdrant.address import Quantization
+from serupa.storage.manifest import Quantization
 
 Source = Literal["measured", "documented", "assumed"]
 

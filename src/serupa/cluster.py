@@ -31,12 +31,12 @@ from serupa.catalog.ingest import AddReport, gone_from, remembered
 from serupa.errors import CatalogError, MissingExtraError
 from serupa.filters import Filter
 from serupa.items import Failure, FieldKind, Item
-from serupa.learning.whitening import Whitening
 from serupa.sources import Listing, Source, SourceOptions, read_source
-from serupa.storage.base import Point, Store, grouped
-from serupa.storage.opening import Place, Settings
+from serupa.storage.base import Point, VectorStore, grouped
+from serupa.storage.manifest import CatalogManifest, TuningInfo
 
 if TYPE_CHECKING:
+    from serupa.storage.base import Backend
     from serupa.storage.qdrant.address import ServerAddress
 
 WAVE = 50_000
@@ -140,8 +140,9 @@ class Worker:
             self._catalog = Catalog.open(told["address"])
         else:
             self._outbox = _Outbox()
-            place = _Relay(told["settings"], told["whitening"], self._outbox)
-            self._catalog = Catalog(cast("Place", place), dict(told["settings"]))
+            manifest = CatalogManifest.from_json(told["manifest"], "the catalogue")
+            relay = _Relay(manifest, told["tuning"], self._outbox)
+            self._catalog = Catalog(cast("Backend", relay), manifest)
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
         """Index items; return one row: what came of it, and what is still to be written."""
@@ -209,22 +210,22 @@ class _Outbox:
 
 
 class _Relay:
-    """The part of a place that indexing uses: settings that came along, and an outbox for a store."""
+    """The part of a backend that indexing uses: a tuning that came along, and an outbox for a store."""
 
     folder = None
 
-    def __init__(self, settings: Settings, whitening: bytes | None, outbox: _Outbox) -> None:
-        self.address = settings["points"]
-        self._whitening = whitening
+    def __init__(self, manifest: CatalogManifest, tuning: bytes, outbox: _Outbox) -> None:
+        self.address = manifest.store
+        self._tuning = tuning
         self._outbox = outbox
 
-    def open_store(self, settings: Settings, dimensions: Mapping[str, int], *, new: bool = False) -> Store:
-        return cast("Store", self._outbox)
+    def open(self, manifest: CatalogManifest) -> VectorStore:
+        return cast("VectorStore", self._outbox)
 
-    def load_tuning(self, tuning: Mapping[str, Any]) -> Whitening:
-        return Whitening.from_bytes(self._whitening or b"", tuning["sha256"], "the tuning")
+    def read_tuning(self, tuning: TuningInfo) -> bytes:
+        return self._tuning
 
-    def note_fields(self, settings: Settings, new: Mapping[str, str]) -> None:
+    def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
         """Leave it to whoever writes the points."""
 
 
@@ -308,8 +309,8 @@ def _told(catalog: Catalog, listing: Listing, replace: bool) -> dict[str, Any]:
         return told | {"address": cast("ServerAddress", catalog.path).full}
     whitening = catalog.schema.map.whitening
     return told | {
-        "settings": catalog.settings,
-        "whitening": None if whitening is None else whitening.to_bytes(),
+        "manifest": catalog.manifest.to_json(),
+        "tuning": b"" if whitening is None else whitening.to_bytes(),
     }
 
 

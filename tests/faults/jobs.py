@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serupa import Catalog, CatalogError
+from serupa import Catalog, SerupaError
 from serupa.catalog import backup as backups
 from serupa.catalog.copy import copy_catalog
 from tests.faults import shop
@@ -91,7 +91,7 @@ def add_until_full(root: str, tell: Tell) -> None:
         for number in range(100_000):
             try:
                 put(here, catalog, {f"f{number:05}-{n}": (n, number) for n in range(40)}, tell)
-            except CatalogError as error:
+            except SerupaError as error:
                 tell({"refused": str(error)})
                 return
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from serupa import Catalog, CatalogError, StoreError
+from serupa import Catalog
 from serupa.catalog.backup import check
+from serupa.errors import DamagedError, NotFoundError, UnavailableError
 from serupa.files.cache import cache_dir
 from serupa.storage.local import guard as fence
 from serupa.storage.local import store as edge
@@ -102,16 +103,18 @@ def test_damage_deep_in_a_large_file_is_found_by_check(
     flip(vectors)
     with Catalog.open(catalog) as opened:  # by size alone nothing is wrong
         assert len(opened) == len(stock)
-    with pytest.raises(CatalogError, match=f"{vectors}: is damaged"):
+    with pytest.raises(DamagedError) as told:
         check(catalog)
+    assert told.value.subject == vectors
 
 
 def test_a_broken_seal_is_named_and_can_be_taken_off(root: Path, stock: dict[str, Any]) -> None:
     seal = shop.catalog_of(root) / "points" / "seal.json"
     for content in (b"", b"[]", b'{"files": {"a": 1}}', b"\xff"):
         seal.write_bytes(content)
-        with pytest.raises(CatalogError, match=r"seal\.json: is damaged"):
+        with pytest.raises(DamagedError) as told:
             Catalog.open(shop.catalog_of(root))
+        assert told.value.subject == seal
     seal.unlink()
     with Catalog.open(shop.catalog_of(root)) as opened:
         assert len(opened) == len(stock)
@@ -121,9 +124,7 @@ def test_a_broken_seal_is_named_and_can_be_taken_off(root: Path, stock: dict[str
 def test_damaged_settings_are_named(root: Path, damage: Callable[[Path], None]) -> None:
     file = shop.catalog_of(root) / "catalog.json"
     damage(file)
-    with pytest.raises(
-        CatalogError, match=f"{file}: damaged|no catalogue there|newer Serupa|its points are of"
-    ):
+    with pytest.raises((DamagedError, NotFoundError, UnavailableError)):
         Catalog.open(shop.catalog_of(root)).close()
 
 
@@ -156,8 +157,10 @@ def test_damaged_settings_are_named(root: Path, damage: Callable[[Path], None]) 
 def test_settings_that_nobody_wrote_are_refused(root: Path, name: str, value: Any) -> None:
     """Settings that lead to other files, or nowhere: the catalogue may come from somebody else."""
     file = shop.catalog_of(root) / "catalog.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
-    with pytest.raises(CatalogError, match=f"{file}: damaged"):
+    values = json.loads(file.read_text()) | {"format": 2}
+    del values["checksum"]
+    file.write_text(json.dumps(values | {name: value}))
+    with pytest.raises(DamagedError):
         Catalog.open(shop.catalog_of(root))
 
 
@@ -179,7 +182,7 @@ def test_another_tuning_in_its_place_is_named(nursery: Nursery, root: Path) -> N
     """A whole file, but not the one that the points were made with."""
     nursery.run("tune", root=root)
     (file,) = shop.catalog_of(root).glob("tuning-*.npz")
-    shop.whitening(2).save(file)
+    file.write_bytes(shop.whitening(2).to_bytes())
     (told,) = nursery.run("look", root=root)
     assert str(file) in told["refused"]
 
@@ -313,11 +316,11 @@ def test_nearly_full_disk_is_met_before_it_is_hit(root: Path, monkeypatch: pytes
     with Catalog.open(shop.catalog_of(root)) as catalog:
         before = shop.held(root, catalog)
         monkeypatch.setattr("serupa.storage.local.guard.shutil.disk_usage", lambda _: Usage)
-        with pytest.raises(StoreError, match="its disk is full .* make room"):
+        with pytest.raises(UnavailableError, match="its disk is full .* make room"):
             catalog.add([shop.item(root, "one more", (50, 50))])
-        with pytest.raises(StoreError, match="its disk is full"):
+        with pytest.raises(UnavailableError, match="its disk is full"):
             catalog.remove(["i000"])
-        with pytest.raises(StoreError, match="its disk is full"):
+        with pytest.raises(UnavailableError, match="its disk is full"):
             catalog.use_whitening(shop.whitening(1))
         assert shop.held(root, catalog) == before
         monkeypatch.undo()
@@ -341,7 +344,7 @@ def test_panics_of_the_engine_are_errors_of_ours(tmp_path: Path) -> None:
     def panic() -> None:
         raise PanicException("index out of bounds:\nthe len is 0")
 
-    with pytest.raises(StoreError, match=r"points: the store .*index out of bounds: the len is 0"):
+    with pytest.raises(UnavailableError, match=r"points: the store .*index out of bounds: the len is 0"):
         fence.guarded(tmp_path / "points", panic)
 
     def stop() -> None:

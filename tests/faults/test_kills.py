@@ -98,7 +98,7 @@ def downgrade(root: Path) -> None:
     """Make a catalogue's settings those of format 1."""
     file = shop.catalog_of(root) / "catalog.json"
     settings = json.loads(file.read_text()) | {"format": 1}
-    for name in ("engine", "tuning"):
+    for name in ("engine", "tuning", "checksum"):
         settings.pop(name)
     file.write_text(json.dumps(settings))
 

@@ -7,10 +7,11 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from serupa.errors import StoreUnavailableError
+from serupa.errors import UnavailableError
 from serupa.storage.base import Point, grouped
+from serupa.storage.manifest import StoreLayout
 from serupa.storage.qdrant import client as connection
-from serupa.storage.qdrant.address import Layout, parse_address
+from serupa.storage.qdrant.address import parse_address
 from serupa.storage.qdrant.store import QdrantStore, create_collection
 from tests.faults.proxy import misbehaving
 from tests.qdrant_server import running
@@ -40,7 +41,7 @@ def test_every_point_is_there_once(transport: str, monkeypatch: pytest.MonkeyPat
             )
             link = connection.connect(parse_address(address))
             with suppress(connection.ExistsError):  # made by a request whose answer was lost
-                create_collection(link, "shop.1", {"euclidean": DIMENSION}, Layout(), {})
+                create_collection(link, "shop.1", {"euclidean": DIMENSION}, StoreLayout(), {})
             store = QdrantStore(link, "shop.1")
             ids = {point.id: point for point in wanted}
             for batch in grouped(ids, 16):
@@ -65,10 +66,10 @@ def test_patience_ends(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "READ_PATIENCE_S", 0.5)
     with running() as server:
         link = connection.connect(parse_address(server.address("shop", transport=transport, timeout_s=1)))
-        create_collection(link, "shop.1", {"euclidean": DIMENSION}, Layout(), {})
+        create_collection(link, "shop.1", {"euclidean": DIMENSION}, StoreLayout(), {})
         store = QdrantStore(link, "shop.1")
         store.upsert(points()[:5])
-    with pytest.raises(StoreUnavailableError, match=r"shop: no answer within 0\.5 s"):
+    with pytest.raises(UnavailableError, match="no answer"):
         store.upsert(points()[:5])
-    with pytest.raises(StoreUnavailableError, match="no answer"):
+    with pytest.raises(UnavailableError, match="no answer"):
         store.count()

@@ -18,7 +18,7 @@ from serupa.errors import SerupaError
 from serupa.filters import as_filter
 from serupa.images import Crop, open_photo
 from serupa.sources import read_source
-from serupa.storage.manifest import read_settings
+from serupa.storage.local.backend import LocalBackend
 
 Target = Callable[[bytes], None]
 
@@ -87,7 +87,7 @@ def settings(data: bytes) -> None:
     """A catalogue's catalog.json."""
     (_folder / "catalog.json").write_bytes(data)
     with ours():
-        read_settings(_folder)
+        LocalBackend(_folder).load()
 
 
 def backup(data: bytes) -> None:
@@ -278,23 +278,16 @@ def _parquet() -> bytes:
 
 def _settings() -> bytes:
     from serupa.encoders import load_card
-    from serupa.storage import manifest as formats
+    from serupa.storage.manifest import CatalogManifest, TuningInfo
 
-    return json.dumps(
-        {
-            "format": formats.FORMAT,
-            "engine": formats.ENGINE,
-            "serupa": "0.1.0",
-            "created": "2026-01-01",
-            "encoder": load_card("efficientnet-lite0").to_dict(),
-            "weights_sha256": "0" * 64,
-            "weights": None,
-            "metrics": ["cosine"],
-            "points": "points-3",
-            "tuning": {"file": "tuning-3.npz", "sha256": "", "dimension": 64},
-            "fields": {"price": "number"},
-        }
-    ).encode()
+    return CatalogManifest(
+        card=load_card("efficientnet-lite0"),
+        weights_sha256="0" * 64,
+        metrics=("cosine",),
+        fields={"price": "number"},
+        tuning=TuningInfo(dimension=64, file="tuning-3.npz"),
+        store="points-3",
+    ).to_json()
 
 
 def _backups() -> Iterator[bytes]:

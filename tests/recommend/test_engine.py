@@ -12,7 +12,7 @@ from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, UsageError
 from serupa.recommend.engine import ExamplePoints, Group, cluster, recommend
 from serupa.storage.base import Point
-from serupa.storage.local.store import EdgeStore
+from serupa.storage.local.store import LocalStore
 from serupa.vectors import Metric, distances
 from serupa_sample import write_sample
 
@@ -45,7 +45,7 @@ def test_groups_find_what_the_average_does_not(tmp_path: Path) -> None:
     """Two likes in two corners; the average of the two is somewhere else, and so is what is near to it."""
     rng = np.random.default_rng(0)
     corners = {"left": (0.0, 0.0), "right": (10.0, 0.0), "between": (5.0, 0.0), "far": (5.0, 30.0)}
-    store = EdgeStore(tmp_path / "points", {"euclidean": 2})
+    store = LocalStore(tmp_path / "points", {"euclidean": 2})
     for name, corner in corners.items():
         rows = (np.array(corner) + 0.3 * rng.normal(size=(30, 2))).astype(np.float32)
         payloads = [{"id": f"{name}-{n:02}", "product_id": None, "attributes": {}} for n in range(30)]

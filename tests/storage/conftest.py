@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 from qdrant_client import QdrantClient
 
-from serupa.storage.qdrant.address import Layout, ServerAddress, parse_address
+from serupa.storage.manifest import StoreLayout
+from serupa.storage.qdrant.address import ServerAddress, parse_address
 from serupa.storage.qdrant.client import Connection, connect
 from serupa.storage.qdrant.store import QdrantStore, create_collection
 from tests.qdrant_server import Server, running
@@ -41,5 +42,5 @@ def connection_to(kind: str, request: pytest.FixtureRequest) -> Connection:
 def new_store(connection: Connection, dimensions: Mapping[str, int]) -> QdrantStore:
     """Make a collection of a new name, and open it as a store."""
     name = f"test-{uuid.uuid4().hex}"
-    create_collection(connection, name, dimensions, Layout(), {})
+    create_collection(connection, name, dimensions, StoreLayout(), {})
     return QdrantStore(connection, name)

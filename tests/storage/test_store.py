@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from serupa import CatalogError
+from serupa.errors import InvalidInputError, UnavailableError
 from serupa.filters import as_filter
 from serupa.storage import scan
-from serupa.storage.base import Examples, Point, Store
+from serupa.storage.base import Examples, Point, VectorStore
 from serupa.storage.local import store as edge
-from serupa.storage.local.store import EdgeStore, search_width
+from serupa.storage.local.store import LocalStore, search_width
 from serupa.vectors import METRICS, Metric, distances
 from tests.storage.conftest import connection_to, new_store
 
@@ -53,11 +53,11 @@ def vectors() -> np.ndarray:
 
 
 @pytest.fixture(params=["edge", "local", "grpc", "rest", "real"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, vectors: np.ndarray) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path, vectors: np.ndarray) -> Iterator[VectorStore]:
     dimensions = dict.fromkeys(METRICS, DIMENSION)
     connection = None if request.param == "edge" else connection_to(request.param, request)
-    made: Store = (
-        EdgeStore(tmp_path / "points", dimensions)
+    made: VectorStore = (
+        LocalStore(tmp_path / "points", dimensions)
         if connection is None
         else new_store(connection, dimensions)
     )
@@ -74,7 +74,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, vectors: np.ndarray) -
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("exact", [False, True])
-def test_agrees_with_brute_force(store: Store, vectors: np.ndarray, metric: Metric, exact: bool) -> None:
+def test_agrees_with_brute_force(
+    store: VectorStore, vectors: np.ndarray, metric: Metric, exact: bool
+) -> None:
     queries = np.random.default_rng(1).normal(size=(20, DIMENSION)).astype(np.float32)
     brute = NearestNeighbors(n_neighbors=10, algorithm="brute", metric=metric).fit(vectors)
     distances, rows = brute.kneighbors(queries)
@@ -83,7 +85,7 @@ def test_agrees_with_brute_force(store: Store, vectors: np.ndarray, metric: Metr
     np.testing.assert_allclose([[n.distance for n in one] for one in found], distances, atol=1e-4)
 
 
-def test_one_query_equals_many(store: Store, vectors: np.ndarray) -> None:
+def test_one_query_equals_many(store: VectorStore, vectors: np.ndarray) -> None:
     together = store.search(vectors[:5], "cosine", 7)
     alone = [store.search(vector[None], "cosine", 7)[0] for vector in vectors[:5]]
     assert [[n.id for n in one] for one in together] == [[n.id for n in one] for one in alone]
@@ -91,7 +93,7 @@ def test_one_query_equals_many(store: Store, vectors: np.ndarray) -> None:
     np.testing.assert_allclose(*distances, atol=1e-6)  # a matrix product may round otherwise
 
 
-def test_equal_distances_are_ordered_by_id(store: Store) -> None:
+def test_equal_distances_are_ordered_by_id(store: VectorStore) -> None:
     same = np.ones(DIMENSION, np.float32) * 100
     store.upsert([point(number, same) for number in (290, 5, 120)])
     (found,) = store.search(same[None], "euclidean", 3)
@@ -100,10 +102,10 @@ def test_equal_distances_are_ordered_by_id(store: Store) -> None:
 
 @pytest.mark.parametrize("metric", scan.METRICS)
 def test_many_exact_queries_are_one_pass(
-    store: Store, vectors: np.ndarray, metric: Metric, monkeypatch: pytest.MonkeyPatch
+    store: VectorStore, vectors: np.ndarray, metric: Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In blocks that divide neither points nor queries; equal vectors are ordered by id, also at the end."""
-    if not isinstance(store, EdgeStore):
+    if not isinstance(store, LocalStore):
         pytest.skip("how the embedded store does it; a server does its own")
     points = vectors.copy()
     points[[5, 120, 290]] = points[17]
@@ -124,7 +126,7 @@ def test_many_exact_queries_are_one_pass(
         np.testing.assert_allclose([n.distance for n in one], distances[nearest], atol=1e-5)
 
 
-def test_many_exact_queries_with_a_filter(store: Store, vectors: np.ndarray) -> None:
+def test_many_exact_queries_with_a_filter(store: VectorStore, vectors: np.ndarray) -> None:
     many = np.tile(vectors, (scan.FROM // COUNT + 1, 1))
     red = as_filter({"color": "red"})
     found = store.search(many, "cosine", 200, where=red, exact=True, payload=False)
@@ -142,7 +144,7 @@ class Counted:
         return self.function(*args, **options)
 
 
-def test_filters(store: Store, vectors: np.ndarray) -> None:
+def test_filters(store: VectorStore, vectors: np.ndarray) -> None:
     def numbers(where: object) -> set[int]:
         conditions = as_filter(where)  # type: ignore[arg-type]
         (found,) = store.search(vectors[:1], "cosine", COUNT, where=conditions)
@@ -168,14 +170,14 @@ def test_filters(store: Store, vectors: np.ndarray) -> None:
     assert numbers({"color": "violet"}) == set()
 
 
-def test_exclude_is_for_each_query(store: Store, vectors: np.ndarray) -> None:
+def test_exclude_is_for_each_query(store: VectorStore, vectors: np.ndarray) -> None:
     found = store.search(vectors[:3], "cosine", 1, exclude=[["p000"], [], ["p000", "p002"]])
     assert found[0][0].id != "p000"
     assert found[1][0].id == "p001"
     assert found[2][0].id not in ("p000", "p002")
 
 
-def test_get_and_vectors(store: Store, vectors: np.ndarray) -> None:
+def test_get_and_vectors(store: VectorStore, vectors: np.ndarray) -> None:
     found = store.get(["p007", "nothing", "p001"], vectors=["euclidean", "cosine"])
     assert set(found) == {"p007", "p001"}
     np.testing.assert_array_equal(found["p007"].vectors["euclidean"], vectors[7])
@@ -186,7 +188,7 @@ def test_get_and_vectors(store: Store, vectors: np.ndarray) -> None:
     assert store.get([]) == {}
 
 
-def test_upsert_replaces(store: Store, vectors: np.ndarray) -> None:
+def test_upsert_replaces(store: VectorStore, vectors: np.ndarray) -> None:
     store.upsert([point(3, -vectors[3])])
     assert store.count() == COUNT
     np.testing.assert_array_equal(
@@ -194,7 +196,7 @@ def test_upsert_replaces(store: Store, vectors: np.ndarray) -> None:
     )
 
 
-def test_payload_alone_is_replaced(store: Store, vectors: np.ndarray) -> None:
+def test_payload_alone_is_replaced(store: VectorStore, vectors: np.ndarray) -> None:
     changed = dict(point(3, vectors[3]).payload) | {"attributes": {"color": "violet"}}
     store.replace_payloads([changed])
     assert store.get(["p003"])["p003"].payload == changed
@@ -202,7 +204,7 @@ def test_payload_alone_is_replaced(store: Store, vectors: np.ndarray) -> None:
     assert store.search(vectors[3:4], "euclidean", 1)[0][0].id == "p003"
 
 
-def test_delete(store: Store, vectors: np.ndarray) -> None:
+def test_delete(store: VectorStore, vectors: np.ndarray) -> None:
     store.delete(["p003", "nothing"])
     store.delete([])
     assert store.count() == COUNT - 1
@@ -210,7 +212,7 @@ def test_delete(store: Store, vectors: np.ndarray) -> None:
     assert store.search(vectors[3:4], "euclidean", 1)[0][0].id != "p003"
 
 
-def test_facets_and_bounds(store: Store) -> None:
+def test_facets_and_bounds(store: VectorStore) -> None:
     assert dict(store.facet("color")) == {"red": 100, "green": 100, "blue": 100}
     assert dict(store.facet("color", as_filter("price<4"))) == {"red": 2, "green": 1, "blue": 1}
     assert len(store.facet("product_id", limit=1000)) == COUNT // 4
@@ -220,15 +222,15 @@ def test_facets_and_bounds(store: Store) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_refuses_what_is_no_number(store: Store, bad: float) -> None:
+def test_refuses_what_is_no_number(store: VectorStore, bad: float) -> None:
     vector = np.ones(DIMENSION, np.float32)
     vector[2] = bad
-    with pytest.raises(CatalogError, match="p009.*NaN or infinity"):
+    with pytest.raises(InvalidInputError, match="p009"):
         store.upsert([point(9, vector)])
     assert store.count() == COUNT
 
 
-def test_zero_vectors_are_as_far_as_can_be(store: Store) -> None:
+def test_zero_vectors_are_as_far_as_can_be(store: VectorStore) -> None:
     store.upsert([point(9, np.zeros(DIMENSION, np.float32))])
     (found,) = store.search(np.ones((1, DIMENSION), np.float32), "cosine", COUNT)
     assert next(n.distance for n in found if n.id == "p009") == 1.0
@@ -236,7 +238,7 @@ def test_zero_vectors_are_as_far_as_can_be(store: Store) -> None:
 
 def test_reopened(tmp_path: Path, vectors: np.ndarray) -> None:
     for _ in range(2):
-        store = EdgeStore(tmp_path / "points", dict.fromkeys(METRICS, DIMENSION))
+        store = LocalStore(tmp_path / "points", dict.fromkeys(METRICS, DIMENSION))
         store.upsert([point(number, vector) for number, vector in enumerate(vectors)])
         store.index_field("color", "text")
         store.optimize()
@@ -249,8 +251,8 @@ def test_reopened(tmp_path: Path, vectors: np.ndarray) -> None:
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "points").mkdir()
     (tmp_path / "points" / "edge_config.json").write_text("not a shard")
-    with pytest.raises(CatalogError, match="points: the store cannot be opened"):
-        EdgeStore(tmp_path / "points", {"cosine": 4})
+    with pytest.raises(UnavailableError):
+        LocalStore(tmp_path / "points", {"cosine": 4})
 
 
 def test_approximate_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +261,7 @@ def test_approximate_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     rng = np.random.default_rng(3)
     centres = rng.normal(size=(50, DIMENSION))
     data = (centres[rng.integers(0, 50, 3000)] + 0.3 * rng.normal(size=(3000, DIMENSION))).astype(np.float32)
-    store = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    store = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
     store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
     assert store.indexed() == 0
     store.optimize()
@@ -279,14 +281,14 @@ def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     rng = np.random.default_rng(3)
     data = rng.normal(size=(3400, DIMENSION)).astype(np.float32)
     points = [Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)]
-    store = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    store = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
     for start in range(0, 3400, 200):
         store.upsert(points[start : start + 200])
     assert store.indexed() == 3000  # without being asked
     store.optimize()
     assert store._shard.info().segments_count >= 4
     store.close()
-    store = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    store = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
     assert store.count() == 3400
     own = store.search(data[::100], "cosine", 2)
     assert [found[0].id for found in own] == [f"{n}" for n in range(0, 3400, 100)]
@@ -300,7 +302,7 @@ def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store.close()
 
 
-def small_vector_files(store: EdgeStore) -> list[Path]:
+def small_vector_files(store: LocalStore) -> list[Path]:
     return sorted(store._directory.rglob("quantized*"))
 
 
@@ -313,7 +315,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     rng = np.random.default_rng(5)
     data = rng.normal(size=(2400, 64)).astype(np.float32)
     points = [Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)]
-    store = EdgeStore(tmp_path / "points", {"cosine": 64})
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
     store.upsert(points[:900])
     store.optimize()
     assert not small_vector_files(store)
@@ -337,7 +339,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     assert store.indexed() == 2000 and small_vector_files(store)
     store.close()
 
-    store = EdgeStore(tmp_path / "points", {"cosine": 64})
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
     store.upsert(points[2000:])
     assert store.indexed() == 2000  # the others are searched by their small vectors, then compared in full
     own = store.search(data[1900:2100], "cosine", 1)
@@ -353,7 +355,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     store.close()
 
     monkeypatch.setattr("serupa.storage.local.store._NARROWEST", 8)  # the graph alone would miss some
-    store = EdgeStore(tmp_path / "points", {"cosine": 64})  # small again: exact again
+    store = LocalStore(tmp_path / "points", {"cosine": 64})  # small again: exact again
     assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
     store.close()
 
@@ -364,7 +366,7 @@ def test_where_there_is_no_room_for_a_graph_all_is_scanned(
     monkeypatch.setattr("serupa.storage.local.store.EXACT_BELOW", 100)
     monkeypatch.setattr("serupa.storage.local.store._CHUNK_BYTES", 2**60)
     data = np.random.default_rng(5).normal(size=(300, 64)).astype(np.float32)
-    store = EdgeStore(tmp_path / "points", {"cosine": 64})
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
     store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
     store.optimize()
     assert not small_vector_files(store)
@@ -383,7 +385,7 @@ def to_each(vectors: np.ndarray, others: np.ndarray, metric: Metric) -> np.ndarr
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_recommends_what_is_near_to_a_like_and_not_to_a_dislike(
-    store: Store, vectors: np.ndarray, metric: Metric
+    store: VectorStore, vectors: np.ndarray, metric: Metric
 ) -> None:
     likes, dislikes = vectors[[3, 90, 201]] + 0.1, vectors[[4, 91]]
     (found,) = store.recommend([examples(likes, dislikes)], metric, COUNT)
@@ -396,14 +398,14 @@ def test_recommends_what_is_near_to_a_like_and_not_to_a_dislike(
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_one_like_is_a_search(store: Store, vectors: np.ndarray, metric: Metric) -> None:
+def test_one_like_is_a_search(store: VectorStore, vectors: np.ndarray, metric: Metric) -> None:
     (searched,) = store.search(vectors[8:9], metric, 20, exclude=[["p008"]])
     (found,) = store.recommend([examples(vectors[8:9])], metric, 20, exclude=["p008"])
     assert [n.id for n in found] == [n.id for n in searched]
     np.testing.assert_allclose([n.distance for n in found], [n.distance for n in searched], atol=1e-5)
 
 
-def test_each_of_several_examples_has_its_own_answer(store: Store, vectors: np.ndarray) -> None:
+def test_each_of_several_examples_has_its_own_answer(store: VectorStore, vectors: np.ndarray) -> None:
     asked = [examples(vectors[:1]), examples(vectors[5:7], vectors[9:10])]
     where = as_filter({"color": "red"})
     together = store.recommend(asked, "cosine", 5, where=where, exclude=["p000"])
@@ -416,7 +418,7 @@ def test_each_of_several_examples_has_its_own_answer(store: Store, vectors: np.n
 
 def test_a_large_distance_keeps_its_digits(tmp_path: Path) -> None:
     """The engine's own score cannot tell 2,000.0 from 2,000.1."""
-    store = EdgeStore(tmp_path / "points", {"manhattan": 4})
+    store = LocalStore(tmp_path / "points", {"manhattan": 4})
     rows = np.array([[2000 + n / 100, 0, 0, 0] for n in range(50)], np.float32)
     store.upsert([Point(f"{n:02}", {"manhattan": v}, {"id": f"{n:02}"}) for n, v in enumerate(rows)])
     asked = Examples(np.zeros((2, 4), np.float32), np.full((1, 4), 1e6, np.float32))
@@ -426,7 +428,7 @@ def test_a_large_distance_keeps_its_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_diversity(store: Store, vectors: np.ndarray, metric: Metric) -> None:
+def test_diversity(store: VectorStore, vectors: np.ndarray, metric: Metric) -> None:
     """None of it is the search's order; with all of it, each is as unlike those before as it can be."""
     (near,) = store.search(vectors[:1], metric, 30)
     ids = [n.id for n in near]
@@ -448,12 +450,12 @@ def test_files_with_other_settings_open(
     """A store that was made with another graph is searched as it is, and takes more points."""
     monkeypatch.setattr(edge, "_LINKS", 8)
     monkeypatch.setattr(edge, "EXACT_BELOW", 0)
-    made = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    made = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
     made.upsert([Point(f"p{i:03}", {"cosine": v}, {"id": f"p{i:03}"}) for i, v in enumerate(vectors[:200])])
     made.optimize()
     made.close()
     monkeypatch.undo()
-    opened = EdgeStore(tmp_path / "points", {"cosine": DIMENSION})
+    opened = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
     assert [one[0].id for one in opened.search(vectors[:200], "cosine", 1)] == [
         f"p{i:03}" for i in range(200)
     ]

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from serupa import Catalog, Item
 from serupa.errors import UsageError
-from serupa.storage.qdrant import backend as place
+from serupa.storage.qdrant import lease
 from serupa.web import service as web_service
 from serupa.web.app import create_app
 from serupa.web.settings import Settings, key_sha256
@@ -49,7 +49,7 @@ def test_replicas_share_everything(
     server: Server, items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What one replica is told, the other answers; a switch reaches both, and no request fails meanwhile."""
-    monkeypatch.setattr(place, "_SETTLE_S", 0.0)
+    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
     monkeypatch.setattr(web_service, "_REFRESH_S", 0.1)
     address, photo = server.address("replicas"), Path(items[0].image).read_bytes()
     with Catalog.create(address) as made:

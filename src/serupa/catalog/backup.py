@@ -22,11 +22,10 @@ from typing import Any
 
 import serupa
 from serupa.catalog import Catalog
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
 from serupa.files.atomic import BLOCK, blocks
-from serupa.storage import manifest as formats
+from serupa.storage.local.backend import LocalBackend
 from serupa.storage.local.integrity import Seal
-from serupa.storage.local.lock import Hold
 
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 256 * 2**20
@@ -75,23 +74,26 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
 
     Raises
     ------
-    CatalogError
-        If anything is damaged: the message names it.
+    DamagedError
+        If anything is not what was written: its subject is what.
     """
     path = Path(catalog)
-    settings = formats.read_settings(path)
-    hold = Hold(path, wait_s)
+    backend = LocalBackend(path)
+    manifest = backend.load()
+    backend.lock(wait_s)
     try:
-        Seal(path / settings["points"]).check(everything=True)
+        Seal(path / manifest.store).check(everything=True)
     finally:
-        hold.release()
+        backend.close()
     with Catalog.open(path, wait_s=wait_s) as opened:
         read = sum(1 for _ in opened.items())
         found = len(opened.embeddings()[0])
         counted = opened.count()
         if not read == found == counted:
-            raise CatalogError(
-                f"{path}: counts {counted} items, and {read} can be read; restore a backup (serupa restore)"
+            raise DamagedError(
+                path,
+                f"counts {counted} items, and {read} can be read",
+                "restore a backup (serupa restore)",
             )
         opened.schema.map.whitening  # noqa: B018 -- refuses a file that is not the one that was written
         return counted
@@ -118,12 +120,17 @@ def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, w
 
     Raises
     ------
-    CatalogError
-        If the catalogue is damaged, held, or the file is there already or cannot be written.
+    DamagedError
+        If the catalogue is damaged.
+    ConflictError
+        If another process holds it, or the file is there already.
+    UnavailableError
+        If the file cannot be written.
     """
     path, target = Path(catalog), Path(target)
     items = check(path, wait_s=wait_s)
-    hold = Hold(path, wait_s)
+    backend = LocalBackend(path)
+    backend.lock(wait_s)
     unfinished = target.with_name(f".{target.name}.new")
     try:
         _refuse_target(target, path)
@@ -146,11 +153,11 @@ def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, w
         _verified(unfinished)
         unfinished.rename(target)
     except OSError as error:
-        raise CatalogError(f"{target}: the backup cannot be written: {error.strerror or error}") from error
+        raise UnavailableError(target, f"the backup cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-        hold.release()
+        backend.close()
     return _described(target, manifest)
 
 
@@ -159,8 +166,8 @@ def verify(archive: str | os.PathLike[str]) -> Backup:
 
     Raises
     ------
-    CatalogError
-        If it is no backup, or damaged: the message says which file in it.
+    DamagedError
+        If it is no backup, or damaged: the problem says which file in it.
     """
     path = Path(archive)
     return _described(path, _verified(path))
@@ -171,8 +178,12 @@ def restore(archive: str | os.PathLike[str], catalog: str | os.PathLike[str]) ->
 
     Raises
     ------
-    CatalogError
-        If the backup is damaged, or the directory is not empty or cannot be written.
+    DamagedError
+        If the backup is damaged.
+    ConflictError
+        If the directory is not empty.
+    UnavailableError
+        If it cannot be written.
     """
     path, target = Path(archive), Path(os.path.abspath(catalog))  # noqa: PTH100 -- a link stays what it is
     _refuse_occupied(target)
@@ -181,13 +192,13 @@ def restore(archive: str | os.PathLike[str], catalog: str | os.PathLike[str]) ->
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         manifest = _verified(path, unfinished)
-        formats.read_settings(unfinished)
+        LocalBackend(unfinished).load()
         _move_photos(unfinished, Path(manifest["catalog"]) / "photos", target / "photos")
         if target.exists():
             target.rmdir()
         unfinished.rename(target)
     except OSError as error:
-        raise CatalogError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise UnavailableError(target, f"cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return _described(path, manifest)
@@ -202,9 +213,9 @@ def _move_photos(restored: Path, before: Path, after: Path) -> None:
 
 def _refuse_target(target: Path, catalog: Path) -> None:
     if target.exists() or target.is_symlink():
-        raise CatalogError(f"{target}: is there already; give the backup a name of its own")
+        raise ConflictError(target, "is there already", "give the backup a name of its own")
     if catalog.resolve() in target.resolve().parents:
-        raise CatalogError(f"{target}: is in the catalogue itself; write the backup elsewhere")
+        raise ConflictError(target, "is in the catalogue itself", "write the backup elsewhere")
 
 
 def _refuse_occupied(target: Path) -> None:
@@ -213,9 +224,9 @@ def _refuse_occupied(target: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise CatalogError(f"{target}: cannot be a catalogue's directory: {error.strerror}") from error
+        raise ConflictError(target, f"cannot be a catalogue's directory: {error.strerror}") from error
     if occupied:
-        raise CatalogError(f"{target}: is not empty; restore into a new directory")
+        raise ConflictError(target, "is not empty", "restore into a new directory")
 
 
 def _files(catalog: Path) -> Iterator[tuple[str, Path]]:
@@ -282,12 +293,12 @@ def _verified(path: Path, into: Path | None = None) -> dict[str, Any]:
             for name, entry in manifest["files"].items():
                 _take(archive, members[name], entry, None if into is None else into / _safe(name))
     except FileNotFoundError as error:
-        raise CatalogError(f"{path}: no such backup") from error
+        raise NotFoundError(path, "no such backup") from error
     except OSError as error:
-        raise CatalogError(f"{error.filename or path}: {error.strerror or error}") from error
+        raise UnavailableError(error.filename or path, error.strerror or str(error)) from error
     except (tarfile.TarError, EOFError, LookupError, ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise CatalogError(f"{path}: not a whole backup: {reason}; use another one") from error
+        raise DamagedError(path, f"not a whole backup: {reason}", "use another one") from error
     return manifest
 
 

@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-import serupa
-from serupa.catalog import query
-from serupa.catalog import reindex as switching
+from serupa.catalog import query, reindex
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import PointSchema, item_of, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
-from serupa.errors import CatalogError, UsageError
+from serupa.errors import ConflictError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item
 from serupa.progress import Progress, silent
 from serupa.sources import Source, SourceOptions, read_source
-from serupa.storage.base import Point, Store, grouped
-from serupa.storage.manifest import FORMAT
-from serupa.storage.opening import Place, Settings, checked_metrics, place_of
-from serupa.vectors import Metric
+from serupa.storage.base import Backend, Point, VectorStore, grouped
+from serupa.storage.manifest import CatalogManifest, TuningInfo, replace
+from serupa.storage.opening import backend_of
+from serupa.vectors import METRICS, Metric
 
 if TYPE_CHECKING:
     from serupa.catalog.ingest import AddReport
@@ -45,12 +43,12 @@ class Catalog:
     may be called from several threads. Use it in a ``with`` statement, or call `close`.
     """
 
-    def __init__(self, place: Place, settings: Settings) -> None:
-        self._place = place
-        self._settings = settings
+    def __init__(self, backend: Backend, manifest: CatalogManifest) -> None:
+        self._backend = backend
+        self._manifest = manifest
         self._encoder: Encoder | None = None
-        self._schema = schema_of(settings, place.load_tuning)
-        self._store: Store = place.open_store(settings, self._schema.dimensions)
+        self._schema = schema_of(manifest, backend.read_tuning)
+        self._store = backend.open(manifest)
 
     @classmethod
     def create(
@@ -85,41 +83,36 @@ class Catalog:
 
         Raises
         ------
-        CatalogError
-            If there is something else in the directory, or a catalogue with other settings.
+        ConflictError
+            If there is something else in the directory, or a catalogue of another encoder.
+        UsageError
+            If a metric is unknown.
         SerupaError
             If the encoder is unknown or its weights cannot be had.
         """
-        place = place_of(path)
-        if place.has_catalog():
+        backend = backend_of(path)
+        if backend.exists():
             if not exist_ok:
-                raise CatalogError(
-                    f"{place.address}: there is a catalogue already; open it, or choose another name"
+                raise ConflictError(
+                    backend.address, "there is a catalogue already", "open it, or choose another name"
                 )
-            catalog = cls._open(place, wait_s)
+            catalog = cls._open(backend, wait_s)
             try:
                 catalog._refuse_other(encoder, resize, weights)
             except BaseException:
                 catalog.close()
                 raise
             return catalog
-        place.refuse_occupied()
+        backend.refuse_occupied()
         chosen = checked_metrics(metrics)
         loaded = load_encoder(encoder or DEFAULT, weights=_text(weights), resize=resize)
-        settings: Settings = {
-            "format": FORMAT,
-            "engine": place.engine,
-            "serupa": serupa.__version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "encoder": loaded.card.to_dict(),
-            "weights_sha256": loaded.weights_sha256,
-            "weights": None if weights is None else str(Path(weights).resolve()),
-            "metrics": list(chosen),
-            "points": place.first_points,
-            "tuning": None,
-            "fields": {},
-        }
-        catalog = cls._create(place, settings, wait_s)
+        manifest = CatalogManifest(
+            card=loaded.card,
+            weights_sha256=loaded.weights_sha256,
+            weights=None if weights is None else str(Path(weights).resolve()),
+            metrics=chosen,
+        )
+        catalog = cls._create(backend, manifest, None, wait_s)
         try:
             catalog._refuse_other(encoder, resize, weights)  # whoever was faster may have wanted another
         except BaseException:
@@ -134,29 +127,24 @@ class Catalog:
 
         Raises
         ------
-        CatalogError
+        ConflictError
             If there is something in its place.
         """
-        place = place_of(path)
-        if place.has_catalog():
-            raise CatalogError(f"{place.address}: there is a catalogue already; choose another name")
-        place.refuse_occupied()
-        settings = other.settings | {"points": place.first_points, "engine": place.engine}
-        settings.pop("server", None)
-        return cls._create(place, settings, wait_s, other.schema.map.whitening)
+        backend = backend_of(path)
+        if backend.exists():
+            raise ConflictError(backend.address, "there is a catalogue already", "choose another name")
+        backend.refuse_occupied()
+        return cls._create(backend, other.manifest, other.schema.map.whitening, wait_s)
 
     @classmethod
     def _create(
-        cls, place: Place, settings: Settings, wait_s: float, whitening: Whitening | None = None
+        cls, backend: Backend, manifest: CatalogManifest, whitening: Whitening | None, wait_s: float
     ) -> Self:
-        place.claim(wait_s)
         try:
-            if whitening is not None:
-                settings["tuning"] = dict(settings["tuning"]) | place.save_tuning(1, whitening)
-            settings = place.create(settings, schema_of(settings, place.load_tuning).dimensions)
-            return cls(place, settings)
+            tuning = None if whitening is None else whitening.to_bytes()
+            return cls(backend, backend.create(manifest, tuning, wait_s))
         except BaseException:
-            place.release()
+            backend.close()
             raise
 
     @classmethod
@@ -165,29 +153,32 @@ class Catalog:
 
         Raises
         ------
-        CatalogError
-            If there is none, another process holds it, or its files are damaged or newer than
-            this Serupa. One of an older format is upgraded (see `serupa.storage.manifest`).
+        NotFoundError
+            If there is none.
+        ConflictError
+            If another process holds it.
+        DamagedError
+            If its files are not what was written.
+        UnavailableError
+            If a newer Serupa made it (one of an older format is upgraded), or its server does not answer.
         """
-        return cls._open(place_of(path), wait_s)
+        return cls._open(backend_of(path), wait_s)
 
     @classmethod
-    def _open(cls, place: Place, wait_s: float) -> Self:
+    def _open(cls, backend: Backend, wait_s: float) -> Self:
         try:
-            place.read()
-            place.claim(wait_s)
-            # read again: whoever held it until now may have switched to other files
-            settings = place.read()
-            place.clear_leftovers(settings)
-            return cls(place, settings)
+            backend.load()
+            backend.lock(wait_s)
+            # read again: whoever had the lock until now may have switched to other files
+            return cls(backend, backend.load())
         except BaseException:
-            place.release()
+            backend.close()
             raise
 
     def close(self) -> None:
         """Write everything and let the next process in. Closing twice does nothing."""
         self._store.close()
-        self._place.release()
+        self._backend.close()
 
     def refreshed(self) -> Self:
         """Return this catalogue, or another opening of it where it was switched over to other points.
@@ -198,19 +189,19 @@ class Catalog:
 
         Raises
         ------
-        CatalogError
+        UnavailableError, NotFoundError
             If the server does not answer, or the catalogue is gone.
         """
         if self.folder is not None:
             return self
-        settings = self._place.read()
-        if settings["points"] == self._settings["points"]:
-            self._settings["fields"] = settings["fields"]
+        manifest = self._backend.load()
+        if manifest.store == self._manifest.store:
+            self._manifest = manifest
             return self
-        found = type(self)(self._place, settings)
-        if self._encoder is not None and settings["weights_sha256"] == self._settings["weights_sha256"]:
-            found._encoder = self._encoder if found.card == self.card else None
-        return found
+        other = type(self)(self._backend, manifest)
+        if manifest.same_encoder(self._manifest):
+            other._encoder = self._encoder
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -224,22 +215,22 @@ class Catalog:
     @property
     def path(self) -> Path | ServerAddress:
         """The catalogue's directory, or its address on a server; messages begin with it."""
-        return self._place.address
+        return self._backend.address
 
     @property
     def folder(self) -> Path | None:
         """The catalogue's directory; None on a server."""
-        return self._place.folder
+        return self._backend.folder
 
     @property
-    def store(self) -> Store:
+    def store(self) -> VectorStore:
         """The points themselves, for what moves them as they are; everything else asks the catalogue."""
         return self._store
 
     @property
-    def settings(self) -> Settings:
-        """What the encoder and the store agree on, as ``catalog.json`` has it: a copy."""
-        return dict(self._settings) | {"fields": self.fields}
+    def manifest(self) -> CatalogManifest:
+        """What the encoder and the store agree on: the card, metrics, fields and tuning."""
+        return self._manifest
 
     @property
     def schema(self) -> PointSchema:
@@ -249,30 +240,29 @@ class Catalog:
     @property
     def card(self) -> Card:
         """The encoder's card, with the resize mode that this catalogue uses."""
-        return Card.from_dict(self._settings["encoder"])
+        return self._manifest.card
 
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first used; refused if its weights are not the catalogue's."""
         if self._encoder is None:
-            weights = self._settings["weights"]
+            weights = self._manifest.weights
             if weights is not None and not Path(weights).exists():
                 weights = None
             encoder = load_encoder(self.card, weights=weights)
-            if encoder.weights_sha256 != self._settings["weights_sha256"]:
-                raise CatalogError(
-                    f"{self.path}: was made with other weights of {encoder.name} (sha256 "
-                    f"{self._settings['weights_sha256'][:12]}, found {encoder.weights_sha256[:12]}); give it "
-                    "those weights, or index into a new directory"
+            if encoder.weights_sha256 != self._manifest.weights_sha256:
+                raise ConflictError(
+                    self.path,
+                    f"was made with other weights of {encoder.name} (sha256 "
+                    f"{self._manifest.weights_sha256[:12]}, found {encoder.weights_sha256[:12]})",
+                    "give it those weights, or index into a new directory",
                 )
             self._encoder = encoder
         return self._encoder
 
     def share_encoder(self, other: Catalog) -> bool:
         """Use the encoder that another catalogue has loaded, where it is the same; tell whether it is."""
-        same = (
-            self.card == other.card and self._settings["weights_sha256"] == other._settings["weights_sha256"]
-        )
+        same = self._manifest.same_encoder(other.manifest)
         if same:
             self._encoder = other.encoder
         return same
@@ -280,20 +270,17 @@ class Catalog:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that this catalogue can be searched by; the first is the default."""
-        return tuple(self._settings["metrics"])
+        return self._manifest.metrics
 
     @property
-    def tuning(self) -> dict[str, Any] | None:
+    def tuning(self) -> TuningInfo | None:
         """What the search was tuned with (see `serupa.learning.tuning`); None while it was not."""
-        tuning: dict[str, Any] | None = self._settings.get("tuning")
-        return None if tuning is None else dict(tuning)
+        return self._manifest.tuning
 
     def note_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Take over what is known of another catalogue's fields, and index them."""
         new = {name: kind for name, kind in fields.items() if self.fields.get(name) != kind}
-        if new:
-            self._settings["fields"] = self._settings["fields"] | new
-            self._place.note_fields(self._settings, new)
+        self._add_fields(new)
         self.index_fields()
 
     def put(self, points: Sequence[Point], payloads: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -311,7 +298,7 @@ class Catalog:
     @property
     def fields(self) -> dict[str, FieldKind]:
         """The attributes seen so far, and whether each is text, number or words (prose)."""
-        return dict(self._settings["fields"])
+        return dict(self._manifest.fields)
 
     def add(
         self,
@@ -614,43 +601,30 @@ class Catalog:
 
         Raises
         ------
-        CatalogError
-            If it does not fit the encoder's embeddings, or cannot be written.
+        UsageError
+            If it does not fit the encoder's embeddings.
+        ConflictError
+            If another process is replacing the points, too.
+        UnavailableError
+            If it cannot be written.
         """
         if whitening is not None and whitening.mean.shape != (self.card.dimension,):
-            raise CatalogError(
-                f"{self.path}: an embedding here is ({self.card.dimension},), the whitening takes "
-                f"{whitening.mean.shape}"
+            raise UsageError(
+                self.path,
+                f"an embedding here is ({self.card.dimension},), the whitening takes {whitening.mean.shape}",
             )
-        number = self._place.next_number()
-        settings = dict(self._settings) | {"points": self._place.points_name(number), "tuning": None}
-        store: Store | None = None
-        try:
-            if whitening is not None:
-                settings["tuning"] = {
-                    **(notes or {}),
-                    "when": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "dimension": whitening.dimension,
-                    **self._place.save_tuning(number, whitening),
-                }
-            load = self._place.load_tuning if whitening is None else lambda _: whitening
-            after = schema_of(settings, load)
-            made = store = self._place.open_store(settings, after.dimensions, new=True)
-            copying = switching.Copying(self._store, made, self._schema, after)
+        tuning, data = None, None
+        if whitening is not None:
+            when = datetime.now(UTC).isoformat(timespec="seconds")
+            tuning = TuningInfo(dimension=whitening.dimension, when=when, notes=dict(notes or {}))
+            data = whitening.to_bytes()
+        with self._backend.begin(self._store) as draft:
+            store = draft.create(replace(self._manifest, tuning=tuning), data)
+            after = schema_of(replace(self._manifest, tuning=tuning), lambda _: data or b"")
+            copying = reindex.Copying(self._store, store, self._schema, after)
             copying.copy(self.fields, progress or silent)
-            self._place.switch(settings, copying.catch_up)
-        except BaseException as error:
-            if store is not None:
-                store.close()
-            # interrupted right after the switch, the new files are in use: then whoever opens next clears up
-            if self._place.read()["points"] == self._settings["points"]:
-                self._place.clear_leftovers(self._settings)
-            if isinstance(error, OSError):
-                raise CatalogError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-            raise
-        self._store.close()
-        self._settings, self._store, self._schema = settings, made, after
-        self._place.clear_leftovers(settings)
+            manifest = draft.commit(copying.catch_up)
+            self._manifest, self._store, self._schema = manifest, store, after
 
     def move_images(self, before: Path, after: Path) -> int:
         """Let items show photos that were moved from one folder to another; return how many did."""
@@ -699,7 +673,7 @@ class Catalog:
         card = self.card
         items = self.count()
         return {
-            **self._place.describe(),
+            **self._backend.describe(),
             "items": items,
             "products": len(self._store.facet("product_id", limit=items + 1)) if items else 0,
             "encoder": card.name,
@@ -707,11 +681,11 @@ class Catalog:
             "input_size": card.input_size,
             "resize": card.resize,
             "metrics": list(self.metrics),
-            "tuning": self.tuning,
+            "tuning": None if self.tuning is None else self.tuning.to_dict(),
             "fields": self.fields,
             "indexed_vectors": self._store.indexed(),
-            "created": self._settings["created"],
-            "serupa": self._settings["serupa"],
+            "created": self._manifest.created,
+            "serupa": self._manifest.serupa,
         }
 
     def _refuse_other(
@@ -722,26 +696,44 @@ class Catalog:
         if encoder is not None:
             wanted = encoder if isinstance(encoder, Card) else load_card(encoder)
             if wanted.name != card.name:
-                raise CatalogError(
-                    f"{self.path}: its encoder is {card.name}; for {wanted.name} use another directory"
+                raise ConflictError(
+                    self.path, f"its encoder is {card.name}, not {wanted.name}", "use another directory"
                 )
         if resize is not None and resize != card.resize:
-            raise CatalogError(
-                f"{self.path}: its photos are resized by {card.resize}, not {resize}; use another directory"
+            raise ConflictError(
+                self.path, f"its photos are resized by {card.resize}, not {resize}", "use another directory"
             )
         if weights is not None:
             given = load_encoder(card, weights=_text(weights)).weights_sha256
-            if given != self._settings["weights_sha256"]:
-                raise CatalogError(
-                    f"{self.path}: was made with other weights than {weights}; use another directory"
+            if given != self._manifest.weights_sha256:
+                raise ConflictError(
+                    self.path, f"was made with other weights than {weights}", "use another directory"
                 )
 
     def _note_fields(self, item: Item) -> None:
         """Record what attributes an item has, before the item is stored."""
-        new = new_fields(item, self._settings["fields"])
-        if new:
-            self._settings["fields"].update(new)
-            self._place.note_fields(self._settings, new)
+        self._add_fields(new_fields(item, self._manifest.fields))
+
+    def _add_fields(self, kinds: Mapping[str, FieldKind]) -> None:
+        if kinds:
+            self._manifest = replace(self._manifest, fields=self._manifest.fields | dict(kinds))
+            self._backend.add_fields(self._manifest, kinds)
+
+
+def checked_metrics(metrics: Sequence[str]) -> tuple[Metric, ...]:
+    """Return metrics in the order given, each once.
+
+    Raises
+    ------
+    UsageError
+        If one is unknown, or there is none.
+    """
+    unknown = [m for m in metrics if m not in METRICS]
+    if unknown or not metrics:
+        raise UsageError(
+            f"unknown metric {', '.join(unknown) or '(none)'}", hint=f"choose from {', '.join(METRICS)}"
+        )
+    return tuple(dict.fromkeys(m for name in metrics for m in METRICS if m == name))
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.catalog import Catalog
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError, DamagedError, UsageError
 from serupa.progress import Progress
 from serupa.storage.base import Point, grouped
-from serupa.storage.opening import place_of
+from serupa.storage.opening import backend_of
 
 _BATCH = 256
 _ROUNDING = 1e-5
@@ -95,9 +95,13 @@ def copy_catalog(
 
     Raises
     ------
-    CatalogError
-        If the target is a catalogue of another encoder, other metrics or another tuning, or if in the end
-        the two are not the same.
+    UsageError
+        If the target is the source.
+    ConflictError
+        If the target is a catalogue of another encoder, other metrics or another tuning, or somebody wrote to
+        one of the two meanwhile.
+    DamagedError
+        If what was written does not come back the same.
     """
     started, tell = time.perf_counter(), progress or (lambda *_: None)
     with _opened(source, target, wait_s) as copy:
@@ -110,23 +114,24 @@ def copy_catalog(
         _compare(source, copy, report, total, tell)
         report.items = source.count()
         if copy.count() != report.items:
-            raise CatalogError(
-                f"{copy.path}: holds {copy.count()} items where {source.path} holds {report.items}; somebody "
-                "wrote to one of them meanwhile, run the same command again"
+            raise ConflictError(
+                copy.path,
+                f"holds {copy.count()} items where {source.path} holds {report.items}",
+                "somebody wrote to one of them meanwhile, run the same command again",
             )
     report.seconds = time.perf_counter() - started
     return report
 
 
 def _opened(source: Catalog, target: str | os.PathLike[str], wait_s: float) -> Catalog:
-    place = place_of(target)
+    backend = backend_of(target)
     try:
-        known = place.has_catalog()
+        exists = backend.exists()
     finally:
-        place.release()
-    if str(place.address) == str(source.path):
-        raise CatalogError(f"{target}: cannot be copied to itself")
-    if not known:
+        backend.close()
+    if str(backend.address) == str(source.path):
+        raise UsageError(target, "cannot be copied to itself")
+    if not exists:
         return Catalog.create_like(target, source, wait_s=wait_s)
     copy = Catalog.open(target, wait_s=wait_s)
     try:
@@ -138,13 +143,15 @@ def _opened(source: Catalog, target: str | os.PathLike[str], wait_s: float) -> C
 
 
 def _refuse_other(source: Catalog, copy: Catalog) -> None:
-    mine, other = source.settings, copy.settings
-    for name, text in (("encoder", "encoder"), ("weights_sha256", "weights"), ("metrics", "metrics")):
-        if mine[name] != other[name]:
-            raise CatalogError(f"{copy.path}: has another {text} than {source.path}; copy to a new place")
-    tunings = [(one.get("tuning") or {}).get("sha256") for one in (mine, other)]
-    if tunings[0] != tunings[1]:
-        raise CatalogError(f"{copy.path}: is tuned otherwise than {source.path}; copy to a new place")
+    one, other = source.manifest, copy.manifest
+    same = {
+        "encoder": one.same_encoder(other),
+        "metrics": one.metrics == other.metrics,
+        "tuning": (one.tuning and one.tuning.sha256) == (other.tuning and other.tuning.sha256),
+    }
+    for name, agrees in same.items():
+        if not agrees:
+            raise ConflictError(copy.path, f"has another {name} than {source.path}", "copy to a new place")
 
 
 def _copy_points(source: Catalog, copy: Catalog, report: CopyReport, total: int, tell: Progress) -> None:
@@ -189,7 +196,7 @@ def _compare(source: Catalog, copy: Catalog, report: CopyReport, total: int, tel
             copies |= copy.store.get([point.id for point in wrong], vectors=names)
         for point in batch:
             if point.id not in copies or (apart := difference(point, copies[point.id])) > _ROUNDING:
-                raise CatalogError(f"{copy.path}: {point.id} was written and does not come back the same")
+                raise DamagedError(copy.path, f"{point.id} was written and does not come back the same")
             report.largest_difference = max(report.largest_difference, apart)
         for name, (first, second) in sums.items():
             first.add(ids, [point.vectors[name] for point in batch])

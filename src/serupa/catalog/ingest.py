@@ -23,7 +23,7 @@ from serupa.files import http
 from serupa.filters import Condition
 from serupa.images import MAX_BYTES, read_bytes
 from serupa.items import Failure, Item, is_attribute_name
-from serupa.storage.base import Point, Store, grouped
+from serupa.storage.base import Point, VectorStore, grouped
 
 if TYPE_CHECKING:
     from serupa.encoders import Encoder
@@ -130,7 +130,7 @@ class _Photo:
 
 def add_entries(
     encoder: Encoder,
-    store: Store,
+    store: VectorStore,
     schema: PointSchema,
     entries: Iterable[Item | Failure],
     *,
@@ -147,7 +147,7 @@ def add_entries(
     ----------
     encoder : Encoder
         Turns pixels into raw embeddings.
-    store : Store
+    store : VectorStore
         Takes the points.
     schema : PointSchema
         How items are kept as points.
@@ -203,12 +203,12 @@ def remembered(entries: Iterable[Item | Failure], seen: set[int]) -> Iterator[It
         yield entry
 
 
-def gone_from(store: Store, source: str, seen: set[int]) -> list[str]:
+def gone_from(store: VectorStore, source: str, seen: set[int]) -> list[str]:
     """Return the ids of items that came from a source before and that it holds no more.
 
     Parameters
     ----------
-    store : Store
+    store : VectorStore
     source : str
         What they are remembered to come from.
     seen : set of int
@@ -338,7 +338,7 @@ def _encode(encoder: Encoder, photos: Sequence[_Photo], report: AddReport) -> ND
 class _WayIn:
     """What the stages that ask and tell the store have in common."""
 
-    _store: Store
+    _store: VectorStore
     _schema: PointSchema
     _report: AddReport
     _writer: _Writer
@@ -479,7 +479,7 @@ def _without_origin(payload: Mapping[str, Any]) -> dict[str, Any]:
 class _Writer:
     """One thread that writes, no more than two batches behind; leaving it, everything is written."""
 
-    def __init__(self, store: Store, report: AddReport) -> None:
+    def __init__(self, store: VectorStore, report: AddReport) -> None:
         self._store = store
         self._report = report
         self._pool = ThreadPoolExecutor(1, "write")

@@ -9,7 +9,7 @@ import numpy as np
 from serupa.catalog.schema import PointSchema
 from serupa.items import OWN_FIELDS, FieldKind
 from serupa.progress import Progress
-from serupa.storage.base import Point, Store
+from serupa.storage.base import Point, VectorStore
 
 
 class Copying:
@@ -17,13 +17,13 @@ class Copying:
 
     Parameters
     ----------
-    old, new : Store
+    old, new : VectorStore
         Read from, and written to.
     before, after : PointSchema
         How the vectors of each are laid out.
     """
 
-    def __init__(self, old: Store, new: Store, before: PointSchema, after: PointSchema) -> None:
+    def __init__(self, old: VectorStore, new: VectorStore, before: PointSchema, after: PointSchema) -> None:
         self._old, self._new = old, new
         self._before, self._after = before, after
         self._names = (before.embedding_name,)

@@ -16,6 +16,7 @@ from serupa.vectors import Metric, Vector
 
 if TYPE_CHECKING:
     from serupa.learning.whitening import Whitening
+    from serupa.storage.manifest import CatalogManifest, TuningInfo
 
 _LABEL_LENGTH = 100  # a text that is longer is prose: shown, not counted
 
@@ -114,13 +115,18 @@ class PointSchema:
         ]
 
 
-def schema_of(settings: Mapping[str, Any], load: Callable[[Mapping[str, Any]], Whitening]) -> PointSchema:
-    """Return the schema of a catalogue with these settings; `load` gives the whitening that they name."""
-    encoded, tuning = settings["encoder"]["dimension"], settings.get("tuning")
+def schema_of(manifest: CatalogManifest, read: Callable[[TuningInfo], bytes]) -> PointSchema:
+    """Return the schema of a catalogue; `read` gives the bytes of its whitening when they are needed."""
+    encoded, tuning = manifest.card.dimension, manifest.tuning
     if tuning is None:
-        return PointSchema(tuple(settings["metrics"]), VectorMap(encoded))
-    whitened = VectorMap(encoded, tuning["dimension"], lambda: load(tuning))
-    return PointSchema(tuple(settings["metrics"]), whitened)
+        return PointSchema(manifest.metrics, VectorMap(encoded))
+
+    def load() -> Whitening:
+        from serupa.learning.whitening import Whitening
+
+        return Whitening.from_bytes(read(tuning))
+
+    return PointSchema(manifest.metrics, VectorMap(encoded, tuning.dimension, load))
 
 
 def payload_of(item: Item, content: str, norm: float) -> dict[str, Any]:

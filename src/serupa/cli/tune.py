@@ -56,7 +56,9 @@ def tune(
         return
     applied = found.found or force
     if json:
-        as_json(found.to_dict() | {"catalog": catalog, "applied": applied, "tuning": known})
+        as_json(
+            found.to_dict() | {"catalog": catalog, "applied": applied, "tuning": known and known.to_dict()}
+        )
     else:
         _show(found)
     message(_outcome(found, catalog, dimension, tuned=known is not None, applied=applied))

@@ -21,7 +21,7 @@ from serupa.evaluation.protocol import EmbeddedItems, Evaluation, compare, evalu
 from serupa.evaluation.ranking import Neighbors
 from serupa.progress import Progress, silent
 from serupa.storage.base import grouped
-from serupa.storage.opening import place_of
+from serupa.storage.opening import backend_of
 from serupa.vectors import Metric
 
 if TYPE_CHECKING:
@@ -218,12 +218,12 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
     """
     from serupa.catalog import Catalog
 
-    place = place_of(other)
-    address = place.address.resolve() if isinstance(place.address, Path) else place.address
+    backend = backend_of(other)
+    address = backend.address.resolve() if isinstance(backend.address, Path) else backend.address
     if str(address) == str(catalog.path.resolve() if isinstance(catalog.path, Path) else catalog.path):
         raise UsageError(other, "is the catalogue that it would be compared with")
-    if place.has_catalog():
-        place.release()
+    if backend.exists():
+        backend.close()
         return Catalog.open(other)
     total, tell = catalog.count(), progress or silent
     made = Catalog.create(directory, other, metrics=catalog.metrics)

@@ -16,19 +16,16 @@ References
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError, InvalidInputError
+from serupa.errors import DamagedError, InvalidInputError
 from serupa.vectors import unit
 
 Floats = NDArray[np.float32]
@@ -83,51 +80,19 @@ class Whitening:
         return written.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes, sha256: str, name: str) -> Self:
-        """Read what `to_bytes` returned; messages call it ``name``.
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` returned.
 
         Raises
         ------
-        CatalogError
-            If it is not what was written.
+        DamagedError
+            If it is something else.
         """
         try:
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise ValueError("its content has changed")
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 return cls(arrays["mean"], arrays["projection"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise CatalogError(
-                f"{name}: the tuning cannot be read ({error}); restore it, or go back with: "
-                "serupa tune --undo"
-            ) from error
-
-    def save(self, file: Path) -> str:
-        """Write the whitening to a file, down to the disk, and return the file's SHA-256."""
-        data = self.to_bytes()
-        with file.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        return hashlib.sha256(data).hexdigest()
-
-    @classmethod
-    def load(cls, file: Path, sha256: str) -> Self:
-        """Read a whitening.
-
-        Raises
-        ------
-        CatalogError
-            If the file is missing or is not the one that was written.
-        """
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise CatalogError(
-                f"{file}: the tuning cannot be read ({error}); restore the file, or go back with: "
-                f"serupa tune --undo -c {file.parent}"
-            ) from error
-        return cls.from_bytes(data, sha256, str(file))
+            raise DamagedError("the tuning", f"cannot be read ({error})", "serupa tune --undo") from error
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.filters import Condition, Filter
-from serupa.storage.base import Examples, Neighbor, Point, Store, first_of_each_product, product_of
+from serupa.storage.base import Examples, Neighbor, Point, VectorStore, first_of_each_product, product_of
 from serupa.vectors import Metric, Vector, distances
 
 ALIKE = 0.1
@@ -123,7 +123,7 @@ class ExamplePoints:
 
 
 def recommend(
-    store: Store,
+    store: VectorStore,
     likes: ExamplePoints,
     dislikes: ExamplePoints,
     k: int,
@@ -137,7 +137,7 @@ def recommend(
 
     Parameters
     ----------
-    store : Store
+    store : VectorStore
     likes, dislikes : ExamplePoints
     k : int
         How many picks.
@@ -186,7 +186,7 @@ def recommend(
     return _taking_turns(lists, [group.weight for group in groups[:k]], k, by_product), groups
 
 
-def _groups(store: Store, likes: ExamplePoints, metric: Metric) -> tuple[Group, ...]:
+def _groups(store: VectorStore, likes: ExamplePoints, metric: Metric) -> tuple[Group, ...]:
     weightiest = np.argsort(-likes.weights, kind="stable")[:_MOST_LIKES]
     vectors, weights = likes.vectors[weightiest], likes.weights[weightiest]
     limit = alike(store, metric) if len(vectors) > 1 else 0.0
@@ -198,7 +198,7 @@ def _groups(store: Store, likes: ExamplePoints, metric: Metric) -> tuple[Group, 
 
 
 def _varied(
-    store: Store,
+    store: VectorStore,
     points: Sequence[Point],
     dislikes: ExamplePoints,
     k: int,
@@ -226,14 +226,20 @@ def _varied(
 
 
 def _diversified(
-    store: Store, neighbors: Sequence[Neighbor], centre: Vector, metric: Metric, *, k: int, diversity: float
+    store: VectorStore,
+    neighbors: Sequence[Neighbor],
+    centre: Vector,
+    metric: Metric,
+    *,
+    k: int,
+    diversity: float,
 ) -> list[Neighbor]:
     by_id = {neighbor.id: neighbor for neighbor in neighbors}
     return [by_id[i] for i in store.diversify(list(by_id), centre, metric, k, diversity)]
 
 
 def _picks(
-    store: Store, neighbors: Sequence[Neighbor], group: Group, likes: ExamplePoints, metric: Metric
+    store: VectorStore, neighbors: Sequence[Neighbor], group: Group, likes: ExamplePoints, metric: Metric
 ) -> list[Pick]:
     """Find out which like of a group each result is nearest to."""
     if not neighbors or len(group.likes) == 1:
@@ -286,11 +292,11 @@ def _category(payload: Mapping[str, Any]) -> str | None:
     return category if isinstance(category, str) else None
 
 
-_ALIKE: WeakKeyDictionary[Store, tuple[int, dict[Metric, float]]] = WeakKeyDictionary()
+_ALIKE: WeakKeyDictionary[VectorStore, tuple[int, dict[Metric, float]]] = WeakKeyDictionary()
 """What `alike` found of a store, as long as the number of its items stays the same."""
 
 
-def alike(store: Store, metric: Metric) -> float:
+def alike(store: VectorStore, metric: Metric) -> float:
     """Return the distance that a share `ALIKE` of the pairs of items is below: these are unusually near."""
     items = store.count()
     counted, limits = _ALIKE.get(store, (-1, {}))
@@ -307,7 +313,7 @@ def alike(store: Store, metric: Metric) -> float:
     return limits[metric]
 
 
-def _sample(store: Store, metric: Metric, size: int, where: Filter = ()) -> list[Point]:
+def _sample(store: VectorStore, metric: Metric, size: int, where: Filter = ()) -> list[Point]:
     """Return up to `size` items with their vectors, the same ones as long as the store does not change."""
     return next(iter(store.scroll(where, vectors=[metric], batch=size)), [])
 

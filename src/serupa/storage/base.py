@@ -1,17 +1,23 @@
-"""What a catalogue asks of a vector store: points as plain data, whatever engine keeps them."""
+"""What a catalogue asks of its storage: `VectorStore`, `Backend`, and `Draft` to replace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serupa.filters import Filter, Scalar
 from serupa.items import OWN_FIELDS, FieldKind
+from serupa.storage.manifest import CatalogManifest, TuningInfo
 from serupa.vectors import Metric, Vector, distances
+
+if TYPE_CHECKING:
+    from serupa.storage.qdrant.address import ServerAddress
 
 T = TypeVar("T")
 
@@ -49,7 +55,7 @@ def payload_key(field: str) -> str:
     return f'attributes."{field}"'
 
 
-class Store(Protocol):
+class VectorStore(Protocol):
     """What Serupa asks of an engine.
 
     Vectors are named: one name a metric. Every method may be called from several threads.
@@ -148,8 +154,101 @@ class Store(Protocol):
         """Write everything and let go of it."""
 
 
+class Backend(Protocol):
+    """Where a catalogue lives: keeps its manifest, its store and what it was tuned with.
+
+    The manifest names what is in use; whatever replaces it is a `Draft` beside it until then.
+    """
+
+    @property
+    def address(self) -> Path | ServerAddress:
+        """Where it is; errors are about it."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory for what stands beside the points; None where there is none."""
+
+    def exists(self) -> bool:
+        """Return whether there is a catalogue."""
+
+    def refuse_occupied(self) -> None:
+        """Raise `ConflictError` if something else is there."""
+
+    def lock(self, wait_s: float) -> None:
+        """Take the exclusive right to a catalogue that exists, where one is needed, waiting for it that long.
+
+        Raises
+        ------
+        ConflictError
+            If another process has it.
+        """
+
+    def load(self) -> CatalogManifest:
+        """Read the manifest.
+
+        Raises
+        ------
+        NotFoundError, DamagedError, UnavailableError
+            If there is no catalogue, it cannot be read, or a newer Serupa made it.
+        """
+
+    def create(self, manifest: CatalogManifest, tuning: bytes | None, wait_s: float) -> CatalogManifest:
+        """Lock the place of a new catalogue and keep its manifest there.
+
+        Returns
+        -------
+        CatalogManifest
+            The one in force: another's, if it was faster.
+        """
+
+    def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
+        """Keep the kinds of fields that are new; the manifest has them already."""
+
+    def open(self, manifest: CatalogManifest) -> VectorStore:
+        """Open the store that a manifest names, and remove what is left of drafts."""
+
+    def read_tuning(self, tuning: TuningInfo) -> bytes:
+        """Return what was kept with `Draft.create`; raise `DamagedError` if it is not that any more."""
+
+    def begin(self, store: VectorStore) -> Draft:
+        """Begin to replace the store in use, which is closed and removed when it was replaced."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `Catalog.info` says of it: ``path``, ``size_bytes`` and more, as JSON-ready values."""
+
+    def close(self) -> None:
+        """Give up the lock, and let go of everything else."""
+
+
+class Draft(Protocol):
+    """A store being made beside the one in use, in a ``with`` statement.
+
+    Left without `commit`, nothing has changed and nothing of it remains.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
+        """Make the empty store that a manifest describes, under a name that is chosen here; keep a tuning."""
+
+    def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:
+        """Put the draft in the place of what is in use, in one step.
+
+        ``catch_up`` brings the new store up to date once more where others may have written meanwhile.
+
+        Returns
+        -------
+        CatalogManifest
+            The one in force from now on.
+        """
+
+
 def nearest_likes(examples: Examples, candidates: Sequence[Point], metric: Metric) -> list[Neighbor]:
-    """Order what an engine recommends as `Store.recommend` promises.
+    """Order what an engine recommends as `VectorStore.recommend` promises.
 
     Engines rank by a score in which large distances are squeezed together, so that their digits are lost.
     The candidates bring the vector of the metric.
@@ -162,12 +261,12 @@ def nearest_likes(examples: Examples, candidates: Sequence[Point], metric: Metri
         disliked = distances(rows, examples.dislikes, metric).min(axis=1)
     else:
         disliked = np.full(len(rows), np.inf)
-    found = [
+    neighbors = [
         Neighbor(point.id, float(distance), point.payload)
         for point, distance, refused in zip(candidates, liked, disliked, strict=True)
         if distance < refused
     ]
-    return sorted(found, key=lambda n: (n.distance, n.id))
+    return sorted(neighbors, key=lambda n: (n.distance, n.id))
 
 
 def product_of(neighbor: Neighbor) -> tuple[str, str]:

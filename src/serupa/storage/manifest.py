@@ -1,168 +1,242 @@
-"""What a catalogue's files look like, by version: older ones are upgraded in place, newer ones are refused.
-
-`catalog.json` says its format. An upgrade changes `catalog.json` alone, and in one step; what it was before
-is kept beside it, as ``catalog-format-N.json``.
-"""
+"""What a catalogue is (encoder, metrics, fields, tuning, store): read, checked and upgraded here alone."""
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
+import msgspec
+from msgspec.structs import replace
+
+import serupa
 from serupa.encoders import Card
-from serupa.errors import CatalogError, SerupaError
-from serupa.files.atomic import sync_directory
-from serupa.storage.local.generations import FIRST_POINTS, is_points, is_tuning
-from serupa.vectors import METRICS
+from serupa.errors import DamagedError, SerupaError, UnavailableError
+from serupa.items import FieldKind
+from serupa.vectors import Metric
 
-FORMAT = 2
-"""Version of catalog.json; raised when an older Serupa could not read a newer catalogue."""
+__all__ = [
+    "CatalogManifest",
+    "Quantization",
+    "StoreLayout",
+    "TuningInfo",
+    "replace",
+]
 
-ENGINE = "qdrant-edge 0.9"
-"""What wrote the points. An engine that cannot read them needs another name here, and an upgrade."""
+FORMAT = 3
+"""Version of a manifest; raised when an older Serupa could not read a newer catalogue."""
 
-Settings = dict[str, Any]
-
-
-def _from_1(settings: Settings) -> Settings:
-    """Format 1 did not say which engine its points are of, nor always where they are."""
-    return {"points": FIRST_POINTS, "tuning": None} | settings | {"engine": ENGINE}
-
-
-_UPGRADES: dict[int, Callable[[Settings], Settings]] = {1: _from_1}
-"""By the format that an upgrade starts from; each leads to the next."""
+EDGE_ENGINE = "qdrant-edge 0.9"
+"""What wrote the points of a directory. An engine that cannot read them needs another name here."""
 
 
-def read_settings(path: Path) -> Settings:
-    """Read a catalogue's settings as they would be in the format of today; nothing is written.
+Quantization = Literal["int8", "binary", "none"]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+_RESTORE = "restore a backup (serupa restore), or index again into a new directory"
+
+
+class StoreLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server keeps a catalogue: settled when it is made, and kept when it is switched over.
 
     Parameters
     ----------
-    path : Path
-        The catalogue's directory.
-
-    Raises
-    ------
-    CatalogError
-        If there is no catalogue, its settings are damaged, or they are of a newer format.
+    shards : int, optional
+        Pieces that the points are dealt into; the server chooses (one a node) unless given.
+    replicas : int
+        Nodes that keep each piece.
+    write_consistency : int
+        Replicas that must have a write before it is acknowledged.
+    quantization : {"int8", "binary", "none"}
+        What of each vector stays in memory: a byte or a bit a value, or all of it.
+    on_disk : bool
+        Whether full vectors are read from disk when needed, or are kept in memory.
     """
-    file = path / "catalog.json"
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-        version = settings["format"]
-        if not isinstance(version, int) or isinstance(version, bool) or version < min(_UPGRADES):
-            raise ValueError(f"its format is {version!r:.40}")
-        if version > FORMAT:
-            raise CatalogError(
-                f"{path}: was written by a newer Serupa ({settings['serupa']}); pip install -U serupa"
-            )
-        upgraded = _upgraded(settings)
-        _check(upgraded)
-    except (FileNotFoundError, NotADirectoryError):
-        raise CatalogError(
-            f"{path}: no catalogue there; make one with: serupa index SOURCE -c {path}"
-        ) from None
-    except CatalogError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SerupaError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CatalogError(
-            f"{file}: damaged or unreadable: {reason}; restore a backup (serupa restore), or index again "
-            "into a new directory"
-        ) from error
-    if upgraded["engine"] != ENGINE:
-        raise CatalogError(
-            f"{path}: its points are of {upgraded['engine']}, this Serupa reads those of {ENGINE}: use the "
-            f"Serupa that wrote it ({upgraded['serupa']}), or index again into a new directory"
-        )
-    return upgraded
+
+    shards: Count | None = None
+    replicas: Count = 1
+    write_consistency: Count = 1
+    quantization: Quantization = "int8"
+    on_disk: bool = True
 
 
-def upgrade(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write settings that `read_settings` brought to today's format. The caller holds the catalogue's lock.
+class TuningInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The whitening that a tuned search goes through: where it is kept, and what to remember it by.
 
-    Raises
-    ------
-    CatalogError
-        If the directory cannot be written.
+    Parameters
+    ----------
+    dimension : int
+        Values of a whitened embedding.
+    when : str
+        When it was put in, in ISO 8601.
+    file, sha256 : str
+        Its name in the store's backend and the hash of its content; given when it is stored.
+    notes : mapping
+        JSON-ready values: what it was learned from, and what it gained.
     """
-    file = path / "catalog.json"
-    try:
-        before = file.read_bytes()
-        version = json.loads(before)["format"]
-        if version == FORMAT:
-            return
-        kept = path / f"catalog-format-{version}.json"
-        if not kept.exists():
-            unfinished = kept.with_name(kept.name + ".new")
-            _write(unfinished, before)
-            unfinished.replace(kept)
-        write_json(file, settings)
-    except OSError as error:
-        raise CatalogError(
-            f"{path}: is of an older format, and cannot be written to upgrade it: {error.strerror or error}"
-        ) from error
+
+    dimension: Count
+    when: str = ""
+    file: str = ""
+    sha256: str = ""
+    notes: dict[str, Any] = {}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` made these values from; raise `msgspec.ValidationError` if it did not."""
+        own = {name: values[name] for name in cls.__struct_fields__ if name in values and name != "notes"}
+        notes = {name: value for name, value in values.items() if name not in cls.__struct_fields__}
+        return msgspec.convert(own | {"notes": notes}, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values: the notes, and the rest beside them."""
+        own = {name: getattr(self, name) for name in ("when", "dimension", "file", "sha256")}
+        return self.notes | own
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Replace a JSON file in one step: after a crash there is the old one or the new one.
+class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a catalogue's encoder and its store must agree on.
 
-    Raises
-    ------
-    CatalogError
-        If it cannot be written; the old one is there then.
+    Parameters
+    ----------
+    card : Card
+        The encoder's, with the resize mode that this catalogue uses.
+    weights_sha256 : str
+        The hash of the encoder's weights.
+    weights : str, optional
+        The file of the weights, where they are not to be looked for.
+    metrics : tuple of {"cosine", "euclidean", "manhattan"}
+        The metrics that it can be searched by; the first is the default.
+    fields : dict of str to {"text", "number", "words"}
+        The attributes seen so far.
+    tuning : TuningInfo, optional
+        None while the search is as the encoder made it.
+    store : str
+        The name of the store in use: a directory of the catalogue's, or a collection.
+    engine : str
+        What wrote the store.
+    layout : StoreLayout, optional
+        How a server keeps it; None in a directory.
+    serupa, created : str
+        The version that made the catalogue, and when, in ISO 8601.
     """
-    unfinished = file.with_name(file.name + ".new")
-    try:
-        _write(unfinished, json.dumps(value, indent=2, ensure_ascii=False).encode())
-        unfinished.replace(file)
-        sync_directory(file.parent)  # what it no longer names is removed next: not before it is there
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise CatalogError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+    card: Card = msgspec.field(name="encoder")
+    weights_sha256: Sha256
+    weights: str | None = None
+    metrics: Annotated[tuple[Metric, ...], msgspec.Meta(min_length=1)]
+    fields: dict[str, FieldKind] = {}
+    tuning: TuningInfo | None = None
+    store: str = msgspec.field(name="points", default="points")
+    engine: str = EDGE_ENGINE
+    layout: StoreLayout | None = msgspec.field(name="server", default=None)
+    serupa: str = serupa.__version__
+    created: str = msgspec.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def __post_init__(self) -> None:
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("a metric is named twice")
+        if self.tuning is not None and self.tuning.dimension > self.card.dimension:
+            raise ValueError(f"its tuning gives {self.tuning.dimension} values")
+
+    @property
+    def dimensions(self) -> dict[str, int]:
+        """The named vectors of each point: one a metric and, of a tuned catalogue, ``raw``."""
+        if self.tuning is None:
+            return dict.fromkeys(self.metrics, self.card.dimension)
+        return dict.fromkeys(self.metrics, self.tuning.dimension) | {"raw": self.card.dimension}
+
+    def same_encoder(self, other: CatalogManifest) -> bool:
+        """Return whether embeddings of the two can be compared."""
+        return self.card == other.card and self.weights_sha256 == other.weights_sha256
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], subject: object) -> Self:
+        """Read a manifest of this format or an older one.
+
+        Parameters
+        ----------
+        values : mapping
+            JSON values, from wherever.
+        subject : object
+            What errors are about.
+
+        Raises
+        ------
+        UnavailableError
+            If a newer Serupa wrote it.
+        DamagedError
+            If nobody wrote it like this.
+        """
+        try:
+            version = msgspec.convert(values["format"], Count)
+            if version > FORMAT:
+                raise UnavailableError(
+                    subject,
+                    f"was written by a newer Serupa ({values.get('serupa')!s:.40})",
+                    "pip install -U serupa",
+                )
+            current = dict(values)
+            for older in range(version, FORMAT):
+                current = _UPGRADES[older](current)
+            current["encoder"] = Card.from_dict(current["encoder"])
+            if current["tuning"] is not None:
+                current["tuning"] = TuningInfo.from_dict(current["tuning"])
+            return msgspec.convert(current, cls)
+        except UnavailableError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SerupaError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise DamagedError(subject, f"damaged or unreadable: {reason}", _RESTORE) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest as JSON-ready values."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        values["encoder"] = self.card.to_dict()
+        values["tuning"] = None if self.tuning is None else self.tuning.to_dict()
+        if self.layout is None:
+            del values["server"]
+        return {"format": FORMAT, **values}
+
+    @classmethod
+    def from_json(cls, data: bytes, subject: object) -> Self:
+        """Read a ``catalog.json`` as `from_dict` reads its values; its checksum must be right."""
+        try:
+            values = msgspec.json.decode(data, type=dict[str, Any])
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(subject, f"damaged or unreadable: {error}", _RESTORE) from error
+        manifest = cls.from_dict(values, subject)
+        has_one = values["format"] >= _FIRST_WITH_CHECKSUM or "checksum" in values
+        if has_one and values.get("checksum") != _checksum(values):
+            raise DamagedError(subject, "damaged or edited: its checksum is wrong", _RESTORE)
+        return manifest
+
+    def to_json(self) -> bytes:
+        """Return the manifest as the content of a ``catalog.json``."""
+        values = self.to_dict()
+        values["checksum"] = _checksum(values)
+        return json.dumps(values, indent=2, ensure_ascii=False).encode()
 
 
-def _write(file: Path, data: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+_FIRST_WITH_CHECKSUM = 3
 
 
-def _upgraded(settings: Settings) -> Settings:
-    while settings["format"] < FORMAT:
-        version = settings["format"]
-        settings = _UPGRADES[version](settings) | {"format": version + 1}
-    return settings
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of everything in a ``catalog.json`` but the checksum itself."""
+    content = {name: value for name, value in values.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _check(settings: Settings) -> None:
-    """Refuse settings that could not have been written by us: a damaged file may still be JSON.
-
-    Names of files are those that we give, so that no other file is opened, whoever wrote them.
-    """
-    Card.from_dict(settings["encoder"])
-    metrics, tuning, fields = settings["metrics"], settings["tuning"], settings["fields"]
-    _require(isinstance(metrics, list) and 0 < len(metrics) == len(set(metrics)), "metrics")
-    _require(set(metrics) <= set(METRICS), "metrics")
-    _require(isinstance(settings["weights_sha256"], str), "weights_sha256")
-    _require(re.fullmatch(r"[0-9a-f]{64}", settings["weights_sha256"]) is not None, "weights_sha256")
-    _require(settings["weights"] is None or isinstance(settings["weights"], str), "weights")
-    _require(all(isinstance(settings[name], str) for name in ("serupa", "created", "engine")), "serupa")
-    _require(is_points(settings["points"]), "points")
-    _require(isinstance(fields, dict) and set(fields.values()) <= {"text", "number", "words"}, "fields")
-    if tuning is not None:
-        _require(is_tuning(tuning["file"]) and isinstance(tuning["sha256"], str), "tuning")
-        dimension = tuning["dimension"]
-        _require(type(dimension) is int and 0 < dimension <= settings["encoder"]["dimension"], "tuning")
+def _from_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 did not say which engine its points are of, nor always where they are."""
+    return {"points": "points", "tuning": None} | values | {"engine": EDGE_ENGINE}
 
 
-def _require(holds: bool, name: str) -> None:
-    if not holds:
-        raise ValueError(f"its {name} cannot be")
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_1,
+    2: lambda values: values,  # format 2 had no checksum
+}
+"""By the format that an upgrade starts from; each leads to the next."""

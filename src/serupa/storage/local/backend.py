@@ -1,36 +1,53 @@
-"""A catalogue in a directory: its points embedded in this process, one process at a time."""
+"""A catalogue in a directory: its points embedded in this process, one process at a time.
+
+``catalog.json`` is replaced in one step and names the files in use. What replaces them is written beside
+them under the next number; what it does not name, a draft left behind.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, Self
 
-from serupa.errors import CatalogError
-from serupa.storage import manifest as formats
-from serupa.storage.base import Store
-from serupa.storage.local import generations
-from serupa.storage.local.lock import Hold
-from serupa.storage.opening import Settings
+from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
+from serupa.files.atomic import write_atomic
+from serupa.items import FieldKind
+from serupa.storage.base import VectorStore
+from serupa.storage.local.lock import DirectoryLock
+from serupa.storage.manifest import (
+    EDGE_ENGINE,
+    FORMAT,
+    CatalogManifest,
+    TuningInfo,
+    replace,
+)
 
-if TYPE_CHECKING:
-    from serupa.learning.whitening import Whitening
+_FIRST_STORE = "points"
+_NUMBERED = re.compile(r"points-(\d+)(?:\.new)?|tuning-(\d+)\.npz")
+_STORE = re.compile(r"points(-\d+)?")
+_TUNING = re.compile(r"tuning-\d+\.npz")
+_MADE_BY_DRAFTS = re.compile(r"points(-\d+)?(\.new)?|tuning-\d+\.npz")
 
 
-class Directory:
-    """A directory; see `serupa.storage.opening.Place`.
+class LocalBackend:
+    """A directory; see `serupa.storage.base.Backend`.
 
     Parameters
     ----------
     path : Path
     """
 
-    engine = formats.ENGINE
-    first_points = generations.FIRST_POINTS
-
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._hold: Hold | None = None
+        self._file = path / "catalog.json"
+        self._lock: DirectoryLock | None = None
 
     @property
     def address(self) -> Path:
@@ -42,88 +59,206 @@ class Directory:
         """The directory."""
         return self._path
 
-    def has_catalog(self) -> bool:
-        """Whether there is a catalog.json."""
-        return (self._path / "catalog.json").exists()
+    def exists(self) -> bool:
+        """Return whether there is a catalog.json."""
+        return self._file.exists()
 
     def refuse_occupied(self) -> None:
         """Refuse a directory that has something else in it."""
-        path, ours = self._path, ("catalog.json", "lock", "holder.json")
+        ours = ("catalog.json", ".catalog.json", "lock", "holder.json")
         try:
-            strangers = [entry.name for entry in path.iterdir() if not entry.name.startswith(ours)]
+            strangers = [entry.name for entry in self._path.iterdir() if not entry.name.startswith(ours)]
         except FileNotFoundError:
             return
         except OSError as error:
-            raise CatalogError(
-                f"{path}: cannot be a catalogue's directory: {error.strerror or error}"
+            raise ConflictError(
+                self._path, f"cannot be a catalogue's directory: {error.strerror or error}"
             ) from error
         if strangers:
-            raise CatalogError(f"{path}: is not empty (it has {strangers[0]}); choose a new directory")
+            raise ConflictError(self._path, f"is not empty (it has {strangers[0]})", "choose a new directory")
 
-    def claim(self, wait_s: float) -> None:
-        """Take the directory's lock; make the directory if it is not there."""
+    def lock(self, wait_s: float) -> None:
+        """Take the directory's lock."""
+        self._lock = DirectoryLock(self._path, wait_s)
+
+    def load(self) -> CatalogManifest:
+        """Read catalog.json, as it would be in the format of today; nothing is written."""
+        try:
+            data = self._file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFoundError(
+                self._path, "no catalogue there", f"make one with: serupa index SOURCE -c {self._path}"
+            ) from None
+        except OSError as error:
+            raise UnavailableError(self._file, f"cannot be read: {error.strerror or error}") from error
+        manifest = CatalogManifest.from_json(data, self._file)
+        tuning = manifest.tuning
+        # no other file is ever opened, whoever wrote the manifest
+        if not _STORE.fullmatch(manifest.store) or (tuning and not _TUNING.fullmatch(tuning.file)):
+            raise DamagedError(self._file, "damaged: it names files that no catalogue has")
+        if manifest.engine != EDGE_ENGINE:
+            raise UnavailableError(
+                self._path,
+                f"its points are of {manifest.engine}, this Serupa reads those of {EDGE_ENGINE}",
+                f"use the Serupa that wrote it ({manifest.serupa}), or index again into a new directory",
+            )
+        return manifest
+
+    def create(self, manifest: CatalogManifest, tuning: bytes | None, wait_s: float) -> CatalogManifest:
+        """Make the directory, lock it, and write catalog.json."""
         try:
             self._path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CatalogError(f"{self._path}: cannot be made: {error.strerror or error}") from error
-        self._hold = Hold(self._path, wait_s)
+            raise UnavailableError(self._path, f"cannot be made: {error.strerror or error}") from error
+        self.lock(wait_s)
+        if self.exists():  # whoever had the lock until now made it
+            return self.load()
+        named = replace(manifest, store=_FIRST_STORE, engine=EDGE_ENGINE, layout=None)
+        named = self._keep_tuning(named, 1, tuning)
+        self.write(named)
+        return named
 
-    def release(self) -> None:
-        """Let the next process in."""
-        if self._hold is not None:
-            self._hold.release()
-
-    def create(self, settings: Settings, dimensions: Mapping[str, int]) -> Settings:
-        """Write catalog.json; the lock sees to it that nobody is faster."""
-        formats.write_json(self._path / "catalog.json", settings)
-        return settings
-
-    def read(self) -> Settings:
-        """Read catalog.json."""
-        return formats.read_settings(self._path)
-
-    def note_fields(self, settings: Settings, new: Mapping[str, str]) -> None:
+    def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
         """Write catalog.json."""
-        formats.write_json(self._path / "catalog.json", settings)
+        self.write(manifest)
 
-    def open_store(self, settings: Settings, dimensions: Mapping[str, int], *, new: bool = False) -> Store:
-        """Open the embedded engine's directory."""
-        from serupa.storage.local.store import EdgeStore
+    def open(self, manifest: CatalogManifest) -> VectorStore:
+        """Open the embedded engine's directory, having upgraded catalog.json. The caller holds the lock."""
+        from serupa.storage.local.store import LocalStore
 
-        directory = self._path / settings["points"]
-        if settings["points"] != generations.FIRST_POINTS and not new and not directory.exists():
-            raise CatalogError(f"{directory}: is missing; restore it, or index into a new directory")
-        return EdgeStore(directory, dimensions)
+        self._upgrade(manifest)
+        directory = self._path / manifest.store
+        if manifest.store != _FIRST_STORE and not directory.exists():
+            raise DamagedError(directory, "is missing", "restore it, or index into a new directory")
+        self.remove_unused(manifest)
+        return LocalStore(directory, manifest.dimensions)
 
-    def next_number(self) -> int:
-        """Return a number that no file has."""
-        return generations.next_number(self._path)
+    def read_tuning(self, tuning: TuningInfo) -> bytes:
+        """Read the tuning's file."""
+        file, way_back = self._path / tuning.file, f"go back with: serupa tune --undo -c {self._path}"
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise DamagedError(
+                file,
+                f"the tuning cannot be read ({error.strerror or error})",
+                f"restore the file, or {way_back}",
+            ) from error
+        if hashlib.sha256(data).hexdigest() != tuning.sha256:
+            raise DamagedError(file, "the tuning has changed", f"restore the file, or {way_back}")
+        return data
 
-    def points_name(self, number: int) -> str:
-        """Return the name of a directory."""
-        return generations.points_name(number)
-
-    def save_tuning(self, number: int, whitening: Whitening) -> dict[str, str]:
-        """Write a file."""
-        file = generations.tuning_name(number)
-        return {"file": file, "sha256": whitening.save(self._path / file)}
-
-    def load_tuning(self, tuning: Mapping[str, Any]) -> Whitening:
-        """Read the file."""
-        from serupa.learning.whitening import Whitening
-
-        return Whitening.load(self._path / tuning["file"], tuning["sha256"])
-
-    def switch(self, settings: Settings, catch_up: Callable[[], None]) -> None:
-        """Replace catalog.json: nobody else can have written meanwhile."""
-        formats.write_json(self._path / "catalog.json", settings)
-
-    def clear_leftovers(self, settings: Settings) -> None:
-        """Remove files that are not in use, and bring settings of an older format up to date."""
-        formats.upgrade(self._path, settings)
-        generations.clear_leftovers(self._path, settings)
+    def begin(self, store: VectorStore) -> LocalDraft:
+        """Begin to replace the store in use."""
+        return LocalDraft(self, store)
 
     def describe(self) -> dict[str, Any]:
         """Say how much of the disk it takes."""
         size = sum(f.stat().st_blocks * 512 for f in self._path.rglob("*") if f.is_file())
         return {"path": str(self._path), "size_bytes": size}
+
+    def close(self) -> None:
+        """Let the next process in."""
+        if self._lock is not None:
+            self._lock.release()
+
+    # --- for drafts
+
+    def write(self, manifest: CatalogManifest) -> None:
+        """Replace catalog.json in one step, down to the disk; raise `UnavailableError` if that cannot be."""
+        self._write_file(self._file, manifest.to_json())
+
+    def next_number(self) -> int:
+        """Return a number that no file has."""
+        matches = (_NUMBERED.fullmatch(entry.name) for entry in self._path.iterdir())
+        return 1 + max((int(match[1] or match[2]) for match in matches if match), default=1)
+
+    def prepare(
+        self, manifest: CatalogManifest, number: int, tuning: bytes | None
+    ) -> tuple[CatalogManifest, VectorStore]:
+        """Keep a tuning and make an empty store under a number; return the manifest that names them."""
+        from serupa.storage.local.store import LocalStore
+
+        named = self._keep_tuning(replace(manifest, store=f"points-{number}"), number, tuning)
+        return named, LocalStore(self._path / named.store, named.dimensions)
+
+    def remove_unused(self, manifest: CatalogManifest) -> None:
+        """Remove the stores and tunings that a manifest, in use, does not name.
+
+        Nothing is removed while the store in use is not there: then something else is wrong, and what looks
+        like a leftover may be all that is left. What cannot be removed stays for the next time.
+        """
+        if not (self._path / manifest.store).exists():
+            return
+        used = {manifest.store, manifest.tuning.file if manifest.tuning else ""}
+        with contextlib.suppress(OSError):
+            for entry in list(self._path.iterdir()):
+                if _MADE_BY_DRAFTS.fullmatch(entry.name) and entry.name not in used:
+                    if entry.is_dir() and not entry.is_symlink():
+                        shutil.rmtree(entry, ignore_errors=True)
+                    else:
+                        entry.unlink(missing_ok=True)
+
+    def _keep_tuning(self, manifest: CatalogManifest, number: int, data: bytes | None) -> CatalogManifest:
+        if manifest.tuning is None or data is None:
+            return replace(manifest, tuning=None)
+        name = f"tuning-{number}.npz"
+        self._write_file(self._path / name, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return replace(manifest, tuning=replace(manifest.tuning, file=name, sha256=sha256))
+
+    def _write_file(self, file: Path, data: bytes) -> None:
+        try:
+            write_atomic(file, data)
+        except OSError as error:
+            raise UnavailableError(file, f"cannot be written: {error.strerror or error}") from error
+
+    def _upgrade(self, manifest: CatalogManifest) -> None:
+        """Write a manifest of an older format in today's, and keep what it was before beside it."""
+        before = self._file.read_bytes()
+        version = json.loads(before)["format"]
+        if version == FORMAT:
+            return
+        copy = self._path / f"catalog-format-{version}.json"
+        if not copy.exists():
+            self._write_file(copy, before)
+        self.write(manifest)
+
+
+class LocalDraft:
+    """A store that is written beside the one in use; see `serupa.storage.base.Draft`."""
+
+    def __init__(self, backend: LocalBackend, replaced: VectorStore) -> None:
+        self._backend = backend
+        self._replaced = replaced
+        self._before = backend.load()
+        self._manifest = self._before
+        self._store: VectorStore | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
+        """Make the store under the next number."""
+        number = self._backend.next_number()
+        self._manifest, store = self._backend.prepare(manifest, number, tuning)
+        self._store = store
+        return store
+
+    def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:
+        """Replace catalog.json: nobody else can have written meanwhile."""
+        self._backend.write(self._manifest)
+        return self._manifest
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        in_use = self._backend.load()  # an interruption may come right after the manifest was replaced
+        unused = self._store if in_use.store == self._before.store else self._replaced
+        if unused is not None:
+            unused.close()
+        self._backend.remove_unused(in_use)
+        if isinstance(error, OSError):
+            raise UnavailableError(
+                self._backend.address, f"cannot be written: {error.strerror or error}"
+            ) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Condition, Lock
 from typing import Any, TypeVar
 
-from serupa.errors import StoreError
+from serupa.errors import SerupaError, UnavailableError
 from serupa.storage.local.integrity import Seal
 
 _T = TypeVar("_T")
@@ -40,10 +40,10 @@ class Fence:
 
     Raises
     ------
-    CatalogError
-        If files are damaged, or the disk is full.
-    StoreError
-        If the engine fails.
+    DamagedError
+        If files are not what they were when they were last closed.
+    UnavailableError
+        If the disk is full, or the engine fails.
     """
 
     def __init__(self, directory: Path, load: Callable[[], Any], reserve: int = 0) -> None:
@@ -147,26 +147,28 @@ def require_room(directory: Path, needed: int) -> None:
 
     Raises
     ------
-    StoreError
+    UnavailableError
         If fewer than `needed` bytes are free.
     """
     free = shutil.disk_usage(directory).free
     if free < needed:
-        raise StoreError(
-            f"{directory}: its disk is full ({free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed); make "
-            "room, then try again: what was stored is there"
+        raise UnavailableError(
+            directory,
+            f"its disk is full ({free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed)",
+            "make room, then try again: what was stored is there",
         )
 
 
 def guarded(directory: Path, call: Callable[[], _T]) -> _T:
-    """Call the engine; whatever it raises becomes a `StoreError` that names the store."""
+    """Call the engine; whatever it raises becomes an `UnavailableError` that names the store."""
     try:
         return call()
-    except (StoreError, KeyboardInterrupt, SystemExit, TypeError, ValueError, OverflowError):
+    except (SerupaError, KeyboardInterrupt, SystemExit, TypeError, ValueError, OverflowError):
         raise  # the last three: our own mistake in calling it
     except BaseException as error:  # a panic is no Exception
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise StoreError(
-            f"{directory}: the store cannot be opened or used: {reason}; if it stays so, restore a backup "
-            "(serupa restore)"
+        raise UnavailableError(
+            directory,
+            f"the store cannot be opened or used: {reason}",
+            "if it stays so, restore a backup (serupa restore)",
         ) from error

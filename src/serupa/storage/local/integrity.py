@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from serupa.errors import CatalogError
+from serupa.errors import DamagedError, UnavailableError
 from serupa.files.atomic import fingerprint, sync_directory
 
 NAME = "seal.json"
@@ -46,7 +46,7 @@ class Seal:
         try:
             self._whole = self._file.exists()
         except OSError as error:
-            raise CatalogError(f"{self._file}: cannot be read ({error.strerror or error})") from error
+            raise UnavailableError(self._file, f"cannot be read ({error.strerror or error})") from error
 
     def check(self, *, everything: bool = False) -> None:
         """Compare the files with the seal; without one there is nothing to compare.
@@ -58,7 +58,7 @@ class Seal:
 
         Raises
         ------
-        CatalogError
+        DamagedError
             If a file is missing, or is not what it was.
         """
         if self._whole:
@@ -76,9 +76,9 @@ class Seal:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._damaged(self._file, "is damaged") from None
 
-    def _damaged(self, file: Path, problem: str) -> CatalogError:
-        return CatalogError(
-            f"{file}: {problem}; restore a backup (serupa restore), or index again into a new directory"
+    def _damaged(self, file: Path, problem: str) -> DamagedError:
+        return DamagedError(
+            file, problem, "restore a backup (serupa restore), or index again into a new directory"
         )
 
     def lay_aside(self) -> None:
@@ -93,7 +93,7 @@ class Seal:
             return
         try:
             self._compare(self._aside, everything=False)
-        except CatalogError:  # it was right before the engine opened the files
+        except DamagedError:  # it was right before the engine opened the files
             self._aside.unlink(missing_ok=True)
             self._whole = False
         else:

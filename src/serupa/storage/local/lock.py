@@ -1,4 +1,4 @@
-"""One process at a time: who holds an embedded catalogue, and a clear word to whoever comes second."""
+"""The lock of a catalogue's directory: one process at a time, and the next is told who has it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError, UnavailableError
 
 
-class Hold:
+class DirectoryLock:
     """The lock of an embedded catalogue; released by `release`, or by the system when the process ends.
 
     The engine has a lock of its own, but it comes too late: the attempt to open a shard that
@@ -30,8 +30,10 @@ class Hold:
 
     Raises
     ------
-    CatalogError
-        If another process holds the catalogue, or the directory cannot be written.
+    ConflictError
+        If another process holds the catalogue.
+    UnavailableError
+        If the directory cannot be written.
     """
 
     def __init__(self, directory: Path, wait_s: float = 0.0) -> None:
@@ -41,13 +43,14 @@ class Hold:
             self._lock.acquire(timeout=wait_s)
             holder.write_text(json.dumps(_self_description()))
         except Timeout:
-            raise CatalogError(
-                f"{directory}: in use by {_describe(holder)}; if that is a server, ask it over HTTP, else "
-                "wait for its end: --wait SECONDS"
+            raise ConflictError(
+                directory,
+                f"in use by {_describe(holder)}",
+                "if that is a server, ask it over HTTP, else wait for its end: --wait SECONDS",
             ) from None
         except OSError as error:
             self._lock.release()
-            raise CatalogError(f"{directory}: cannot be written: {error.strerror or error}") from error
+            raise UnavailableError(directory, f"cannot be written: {error.strerror or error}") from error
 
     def release(self) -> None:
         """Let the next process in."""

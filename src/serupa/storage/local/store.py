@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.errors import InvalidInputError, UnavailableError
 from serupa.filters import Condition, Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage import scan as scanning
@@ -59,8 +59,8 @@ def point_uuid(item_id: str) -> str:
     return str(uuid.uuid5(_IDS, item_id))
 
 
-class EdgeStore:
-    """A store in one directory. The caller holds the catalogue's lock (`serupa.storage.local.lock.Hold`).
+class LocalStore:
+    """A store in one directory. The caller holds the lock (`serupa.storage.local.lock.DirectoryLock`).
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class EdgeStore:
 
     Raises
     ------
-    CatalogError
+    UnavailableError
         If the engine cannot make or read its files.
     """
 
@@ -120,7 +120,7 @@ class EdgeStore:
             )
             unfinished.rename(directory)
         except OSError as error:
-            raise CatalogError(f"{directory}: cannot be made: {error.strerror or error}") from error
+            raise UnavailableError(directory, f"cannot be made: {error.strerror or error}") from error
 
     def _config(self, small_vectors: bool) -> Any:
         q, dimensions = self._engine, self._dimensions
@@ -171,7 +171,7 @@ class EdgeStore:
         for point in points:
             for name, vector in point.vectors.items():
                 if not np.isfinite(vector).all():
-                    raise CatalogError(f"{point.id}: its {name} vector holds NaN or infinity")
+                    raise InvalidInputError(point.id, f"its {name} vector holds NaN or infinity")
         self._shard.update(
             q.UpdateOperation.upsert_points(
                 [

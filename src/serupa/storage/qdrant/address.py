@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from serupa.errors import CatalogError
+from serupa.errors import UsageError
+from serupa.storage.manifest import StoreLayout
 
 SCHEME = "qdrant"
-Quantization = Literal["int8", "binary", "none"]
 Transport = Literal["grpc", "rest"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _REST_PORT = 6333
 _SWITCH = {"true": True, "false": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a server keeps a catalogue: settled when it is made, and kept when it is switched over.
-
-    Parameters
-    ----------
-    shards : int, optional
-        Pieces that the points are dealt into; the server chooses (one a node) unless given.
-    replicas : int
-        Nodes that keep each piece.
-    write_consistency : int
-        Replicas that must have a write before it is acknowledged.
-    quantization : {"int8", "binary", "none"}
-        What of each vector stays in memory: a byte or a bit a value, or all of it.
-    on_disk : bool
-        Whether full vectors are read from disk when needed, or are kept in memory.
-    """
-
-    shards: int | None = None
-    replicas: int = 1
-    write_consistency: int = 1
-    quantization: Quantization = "int8"
-    on_disk: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the layout as JSON-ready values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +37,7 @@ class ServerAddress:
         Whether the connection is encrypted.
     timeout_s : int
         How long one request may take.
-    layout : Layout
+    layout : StoreLayout
         For a new catalogue.
     asked : frozenset of str
         Which parts of the layout were written in the address; others are whatever a catalogue has.
@@ -79,7 +50,7 @@ class ServerAddress:
     transport: Transport = "grpc"
     tls: bool = False
     timeout_s: int = 30
-    layout: Layout = field(default_factory=Layout)
+    layout: StoreLayout = field(default_factory=StoreLayout)
     asked: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
@@ -110,28 +81,28 @@ def parse_address(text: str) -> ServerAddress:
 
     Raises
     ------
-    CatalogError
+    UsageError
         If it is not one; the message says what is wrong.
     """
     parts = urlsplit(text)
     try:
         host, port = parts.hostname, parts.port or _REST_PORT
     except ValueError as error:
-        raise CatalogError(f"{text}: not an address ({error})") from None
+        raise UsageError(text, f"not an address ({error})") from None
     if parts.username is not None or parts.password is not None:
-        raise CatalogError(
-            f"{SCHEME}://...@{host}: a key has no place in an address; set SERUPA_QDRANT_API_KEY"
+        raise UsageError(
+            f"{SCHEME}://...@{host}", "a key has no place in an address", "set SERUPA_QDRANT_API_KEY"
         )
     if not host or parts.scheme != SCHEME or parts.fragment:
-        raise CatalogError(f"{text}: write the address as {SCHEME}://host:{_REST_PORT}/name")
+        raise UsageError(text, "not an address", f"write it as {SCHEME}://host:{_REST_PORT}/name")
     name = _checked_name(parts.path.removeprefix("/"), text)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    own = {f.name for f in fields(Layout)}
-    layout = Layout(**{key: _value(text, key, value) for key, value in given.items() if key in own})
+    own = set(StoreLayout.__struct_fields__)
+    layout = StoreLayout(**{key: _value(text, key, value) for key, value in given.items() if key in own})
     if layout.write_consistency > layout.replicas:
-        raise CatalogError(
-            f"{text}: write_consistency={layout.write_consistency} needs as many replicas, "
-            f"not {layout.replicas}"
+        raise UsageError(
+            text,
+            f"write_consistency={layout.write_consistency} needs as many replicas, not {layout.replicas}",
         )
     connection = {key: _value(text, key, value) for key, value in given.items() if key not in own}
     return ServerAddress(
@@ -147,8 +118,8 @@ def parse_address(text: str) -> ServerAddress:
 
 def _checked_name(name: str, text: str) -> str:
     if not _NAME.fullmatch(name):
-        raise CatalogError(
-            f"{text}: a catalogue's name is 1 to 100 letters, digits, - and _: {SCHEME}://host:port/name"
+        raise UsageError(
+            text, f"a catalogue's name is 1 to 100 letters, digits, - and _: {SCHEME}://host:port/name"
         )
     return name
 
@@ -167,6 +138,6 @@ def _value(text: str, key: str, value: str) -> Any:
         return int(value)
     known = (*_CHOICES, *_SWITCHES, *_COUNTS)
     if key not in known:
-        raise CatalogError(f"{text}: unknown setting {key!r}; there are {', '.join(known)}")
+        raise UsageError(text, f"unknown setting {key!r}", f"there are {', '.join(known)}")
     wanted = " or ".join(_CHOICES.get(key, tuple(_SWITCH) if key in _SWITCHES else ("a whole number",)))
-    raise CatalogError(f"{text}: {key} must be {wanted}, not {value!r}")
+    raise UsageError(text, f"{key} must be {wanted}, not {value!r}")

@@ -6,10 +6,10 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from serupa.errors import CatalogError, MissingExtraError, StoreUnavailableError
+from serupa.errors import MissingExtraError, UnavailableError
 from serupa.storage.qdrant.address import ServerAddress
 
 if TYPE_CHECKING:
@@ -85,16 +85,39 @@ class Connection:
         ------
         MissingError
             If the collection is not there.
-        StoreUnavailableError
-            If there is no answer.
-        CatalogError
-            If the server refuses.
+        UnavailableError
+            If there is no answer, or the server refuses.
         """
         return self._until(ask, self._read_patience_s)
 
-    def write(self, change: Callable[[QdrantClient], _T]) -> _T:
+    def write(self, change: Callable[[QdrantClient], _T], patience_s: float | None = None) -> _T:
         """Change something; as `read`, with more patience. `ExistsError` if it is there already."""
-        return self._until(change, self._write_patience_s)
+        return self._until(change, self._write_patience_s if patience_s is None else patience_s)
+
+    def metadata(self, collection: str) -> dict[str, Any] | None:
+        """Return the metadata of a collection or an alias; None where there is no such collection."""
+        try:
+            info = self.read(lambda client: client.get_collection(collection))
+        except MissingError:
+            return None
+        return dict(info.config.metadata or {})
+
+    def note(self, collection: str, metadata: Mapping[str, Any], *, patience_s: float | None = None) -> None:
+        """Put keys into the metadata of a collection; others stay."""
+        self.write(lambda client: client.update_collection(collection, metadata=dict(metadata)), patience_s)
+
+    def aliases(self) -> dict[str, str]:
+        """Return the alias of each collection that has one."""
+        answer = self.read(lambda client: client.get_aliases())
+        return {alias.collection_name: alias.alias_name for alias in answer.aliases}
+
+    def collections(self) -> list[str]:
+        """Return the names of all collections."""
+        return [one.name for one in self.read(lambda client: client.get_collections()).collections]
+
+    def drop(self, collection: str, *, patience_s: float | None = None) -> None:
+        """Remove a collection; `MissingError` if it is not there."""
+        self.write(lambda client: client.delete_collection(collection), patience_s)
 
     def close(self) -> None:
         """Close the connection."""
@@ -108,10 +131,11 @@ class Connection:
             except Exception as error:
                 wait = self._wait(error, pause)
                 if time.monotonic() + wait - started > patience_s:
-                    raise StoreUnavailableError(
-                        f"{self.address}: no answer within {patience_s:g} s ({_reason(error)}); is a Qdrant "
-                        f"server there, with REST at port {self.address.port} and gRPC at "
-                        f"{self.address.grpc_port}?"
+                    raise UnavailableError(
+                        self.address,
+                        f"no answer within {time.monotonic() - started:.1f} s ({_reason(error)})",
+                        f"is a Qdrant server there, with REST at port {self.address.port} and gRPC at "
+                        f"{self.address.grpc_port}?",
                     ) from error
             with self._lock:
                 self.repeated += 1
@@ -128,7 +152,7 @@ class Connection:
         if status == 409 or code == "ALREADY_EXISTS" or "already exists" in text:
             raise ExistsError(text) from error
         if status in (401, 403) or code in _DENIED_GRPC:
-            raise CatalogError(f"{self.address}: the server wants a key: set {KEY_VARIABLE}") from error
+            raise UnavailableError(self.address, "the server wants a key", f"set {KEY_VARIABLE}") from error
         asked = getattr(error, "retry_after_s", None)
         if asked is not None:
             return min(float(asked), _LONGEST_PAUSE_S)
@@ -136,7 +160,7 @@ class Connection:
             return pause * self._random.uniform(0.5, 1.0)
         if _lost(error):
             return pause * self._random.uniform(0.5, 1.0)
-        raise CatalogError(f"{self.address}: the server refused: {text}") from error
+        raise UnavailableError(self.address, f"the server refused: {text}") from error
 
 
 def connect(address: ServerAddress) -> Connection:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import CatalogError
+from serupa.errors import ConflictError, DamagedError, InvalidInputError
 from serupa.filters import Condition, Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage.base import Examples, Neighbor, Point, grouped, nearest_likes, payload_key
 from serupa.storage.local.store import point_uuid
-from serupa.storage.qdrant.address import Layout
+from serupa.storage.manifest import StoreLayout
 from serupa.storage.qdrant.client import Connection, MissingError
 from serupa.vectors import Metric, Vector
 
@@ -35,7 +35,7 @@ def create_collection(
     connection: Connection,
     collection: str,
     dimensions: Mapping[str, int],
-    layout: Layout,
+    layout: StoreLayout,
     metadata: Mapping[str, Any],
 ) -> None:
     """Make a collection with one named vector a metric; ``raw`` is kept and never searched.
@@ -44,7 +44,7 @@ def create_collection(
     ------
     ExistsError
         If there is one of this name.
-    CatalogError
+    UnavailableError
         If the server refuses.
     """
     from qdrant_client import models
@@ -79,7 +79,7 @@ def create_collection(
     )
 
 
-def _quantization(layout: Layout) -> Any:
+def _quantization(layout: StoreLayout) -> Any:
     from qdrant_client import models
 
     if layout.quantization == "int8":
@@ -121,9 +121,10 @@ class QdrantStore:
         try:
             return self._connection.read(lambda client: client.get_collection(self.collection))
         except MissingError:
-            raise CatalogError(
-                f"{self._connection.address}: the collection {self.collection} is missing; restore it from a "
-                "snapshot, or index anew"
+            raise DamagedError(
+                self._connection.address,
+                f"the collection {self.collection} is missing",
+                "restore it from a snapshot, or index anew",
             ) from None
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -131,7 +132,7 @@ class QdrantStore:
         for point in points:
             for name, vector in point.vectors.items():
                 if not np.isfinite(vector).all():
-                    raise CatalogError(f"{point.id}: its {name} vector holds NaN or infinity")
+                    raise InvalidInputError(point.id, f"its {name} vector holds NaN or infinity")
         if not points:
             return
         size = sum(vector.nbytes for vector in points[0].vectors.values()) or 1
@@ -179,8 +180,8 @@ class QdrantStore:
         try:
             self._connection.write(change)
         except MissingError as error:
-            raise CatalogError(
-                f"{self._connection.address}: {error}; it was switched over meanwhile, try again"
+            raise ConflictError(
+                self._connection.address, f"{error}: it was switched over meanwhile", "try again"
             ) from None
 
     def get(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Point]:
