@@ -361,7 +361,7 @@ def test_command_refuses_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_in_use_is_left_alone(shop: Catalog) -> None:
-    refused = serupa("tune", "-c", shop.path, code=1)
+    refused = serupa("tune", "-c", shop.path, code=4)
     assert "in use by" in refused.stderr
     assert shop.tuning is None
 
