@@ -684,18 +684,44 @@ def test_photos_that_are_gone_are_named_by_their_item(tmp_path: Path, items: lis
                 assert "inside" not in answer.text
 
 
+def http_scope(method: str, path: str, query: bytes = b"", headers: Any = ()) -> dict[str, Any]:
+    """A request as a server hands it on, which no client library would send."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "root_path": "",
+        "headers": list(headers),
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1),
+    }
+
+
+def test_a_query_that_is_no_text_is_no_failure(client: Client) -> None:
+    statuses = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    asyncio.run(client.app(http_scope("GET", "/nothing", b"\xff"), receive, send))  # type: ignore[arg-type]
+    assert statuses[0] == 404
+
+
 def test_clients_that_leave_in_the_middle_are_no_failure(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
 
     async def leave() -> None:
-        scope = {
-            "type": "http", "method": "POST", "path": "/api/v1/search", "raw_path": b"/api/v1/search",
-            "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
-            "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1),
-            "headers": [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"1000")],
-        }  # fmt: skip
+        headers = [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"1000")]
+        scope = http_scope("POST", "/api/v1/search", headers=headers)
         messages = [
             {"type": "http.disconnect"},
             {"type": "http.request", "body": b"--x\r\n", "more_body": True},

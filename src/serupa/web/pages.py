@@ -95,7 +95,7 @@ async def figure(service: Serving, name: str) -> Response:
 
 def missing_page(request: Request) -> Response | None:
     """Return the page for an address of nothing; None for who asks for something else than a page."""
-    programs = request.url.path.startswith(("/api/", "/static/"))
+    programs = request.scope["path"].startswith(("/api/", "/static/"))
     if programs or "text/html" not in request.headers.get("accept", ""):
         return None
     return _templates.TemplateResponse(request, "missing.html", status_code=404)

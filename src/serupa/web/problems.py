@@ -193,7 +193,7 @@ def answer_problems(app: FastAPI, missing_page: Callable[[Request], Response | N
             if page is not None:
                 return page
         if isinstance(error, SerupaError) and error.http_status >= 500:
-            errors.error("request failed: %s %s: %s", request.method, request.url.path, error)
+            errors.error("request failed: %s %s: %s", request.method, request.scope["path"], error)
         return problem_of(error).response()
 
     for kind in (ProblemError, HTTPException, RequestValidationError, SerupaError):
