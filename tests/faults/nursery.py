@@ -26,6 +26,9 @@ from typing import Any
 import onnxruntime
 import qdrant_edge  # noqa: F401 -- imported once, here, and not by each child
 
+import serupa.catalog.ingest
+import serupa.images
+import serupa.sources  # noqa: F401 -- a child that is another user may not read them
 from serupa import SerupaError
 from serupa.storage.local import store as edge
 from tests.faults import jobs, steps
