@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request
@@ -35,15 +35,16 @@ _ORDER = (  # what a reader asks first comes first; figures that are not known c
 )
 
 
-@pages.head("/")
-@pages.get("/")
+_PAGE: dict[str, Any] = {"methods": ["GET", "HEAD"]}
+
+
+@pages.api_route("/", **_PAGE)
 async def search_page(request: Request) -> Response:
     """Show the search."""
     return _templates.TemplateResponse(request, "search.html")
 
 
-@pages.head("/item/{item_id:path}")
-@pages.get("/item/{item_id:path}")
+@pages.api_route("/item/{item_id:path}", **_PAGE)
 async def item_page(request: Request, service: Serving, item_id: ItemId) -> Response:
     """Show an item; the page says so if there is none."""
     try:
@@ -53,22 +54,19 @@ async def item_page(request: Request, service: Serving, item_id: ItemId) -> Resp
     return _templates.TemplateResponse(request, "item.html", {"item": item})
 
 
-@pages.head("/for-you")
-@pages.get("/for-you")
+@pages.api_route("/for-you", **_PAGE)
 async def for_you_page(request: Request) -> Response:
     """Show what the hearts that a browser keeps lead to."""
     return _templates.TemplateResponse(request, "for-you.html")
 
 
-@pages.head("/wardrobe")
-@pages.get("/wardrobe")
+@pages.api_route("/wardrobe", **_PAGE)
 async def wardrobe_page(request: Request) -> Response:
     """Show the clothes that a browser keeps."""
     return _templates.TemplateResponse(request, "wardrobe.html")
 
 
-@pages.head("/quality")
-@pages.get("/quality")
+@pages.api_route("/quality", **_PAGE)
 async def quality_page(request: Request, service: Serving) -> Response:
     """Show the catalogue's last evaluation, if there is one."""
     folder = service.catalog.folder
