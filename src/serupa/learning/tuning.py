@@ -343,7 +343,7 @@ class _Study:
             w.moments_of(self.prepared.rows[rows], [codes[name][rows] for name in weights])
             for rows in self._folds
         ]
-        self._known: dict[frozenset[int], tuple[w.Basis, NDArray[np.float64]]] = {}
+        self._bases: dict[frozenset[int], tuple[w.Basis, NDArray[np.float64]]] = {}
         self._tried = [_whole_groups(rows, groups, _CHOOSING, rng) for rows in self._folds]
         self._asked = [_whole_groups(rows, groups, _PROVING, rng) for rows in self._folds]
 
@@ -373,16 +373,16 @@ class _Study:
         """Choose a setting by cross-validation over the folds that are not set aside, and learn with it."""
         folds = [fold for fold in range(FOLDS) if fold not in aside]
         settings = self._settings()
-        found: list[NDArray[np.float64]] = []
+        precisions: list[NDArray[np.float64]] = []
         for fold in folds:
             rows = self._tried[fold]
             basis, within = self._learned(aside | {fold})
             coordinates = self._coordinates(rows, basis)
             tried = (_whitened(coordinates, _root(within, setting)) for setting in settings)
-            found.append(np.stack([_average_precision(one, self._first[rows]) for one in tried]))
+            precisions.append(np.stack([_average_precision(one, self._first[rows]) for one in tried]))
             self._step()
         groups = self._groups[np.concatenate([self._tried[fold] for fold in folds])]
-        setting = _choose(settings, np.concatenate(found, axis=1), groups)
+        setting = _choose(settings, np.concatenate(precisions, axis=1), groups)
         basis, within = self._learned(aside)
         return setting, basis, _root(within, setting)
 
@@ -397,13 +397,13 @@ class _Study:
         return [Setting(dimension, ridge) for dimension in dimensions for ridge in RIDGES]
 
     def _learned(self, aside: frozenset[int]) -> tuple[w.Basis, NDArray[np.float64]]:
-        """Return the directions of the other folds and their covariance within classes, known from before."""
-        if aside not in self._known:
+        """Return the directions of the other folds and their covariance within classes."""
+        if aside not in self._bases:
             moments = [own for fold, own in enumerate(self._moments) if fold not in aside]
             summed = sum(moments[1:], start=moments[0])
             basis = w.principal_basis(summed, max(DIMENSIONS))
-            self._known[aside] = basis, w.within_of(summed, basis, self._weights)
-        return self._known[aside]
+            self._bases[aside] = basis, w.within_of(summed, basis, self._weights)
+        return self._bases[aside]
 
     def _coordinates(self, rows: Codes, basis: w.Basis) -> NDArray[np.float32]:
         directions = basis.directions.astype(np.float32)
@@ -486,22 +486,12 @@ def _choose(settings: Sequence[Setting], values: NDArray[np.float64], groups: Co
 
 def _groups(codes: Codes, products: Sequence[Hashable] | None) -> Codes:
     """Return the number of what must not be split: the product, else the class, else the photo."""
-    names: dict[Hashable, int] = {}
-    own: Sequence[Hashable] = [None] * len(codes) if products is None else products
-    return np.array(
-        [
-            names.setdefault(
-                ("product", product)
-                if product is not None
-                else ("class", code)
-                if code >= 0
-                else ("photo", row),
-                len(names),
-            )
-            for row, (code, product) in enumerate(zip(codes.tolist(), own, strict=True))
-        ],
-        np.int64,
-    )
+    owners = [("class", code) if code >= 0 else ("photo", row) for row, code in enumerate(codes.tolist())]
+    if products is None:
+        return codes_of(owners, "groups")
+    pairs = zip(products, owners, strict=True)
+    named = [owner if product is None else ("product", product) for product, owner in pairs]
+    return codes_of(named, "groups")
 
 
 def _deal(groups: Codes, codes: Codes, rng: np.random.Generator) -> list[Codes]:
