@@ -41,7 +41,7 @@ def filled(
 ) -> Catalog:
     """Make a catalogue whose items have these raw embeddings, in their first values."""
     catalog = Catalog.create(path, metrics=metrics)
-    wide = np.zeros((len(embeddings), catalog.card.dimension), np.float32)
+    wide = np.zeros((len(embeddings), catalog.manifest.card.dimension), np.float32)
     wide[:, : embeddings.shape[1]] = embeddings
     payloads = []
     for row, product in enumerate(products):
@@ -50,6 +50,6 @@ def filled(
         catalog._note_fields(item)
         payloads.append(payload_of(item, f"content {row}", float(np.linalg.norm(wide[row]))))
     catalog.store.upsert(catalog.schema.points(payloads, wide))
-    catalog.index_fields()
+    catalog._index_fields()
     catalog.store.optimize()
     return catalog

@@ -59,7 +59,7 @@ def alone(items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def same(catalog: Catalog, alone: Catalog) -> None:
     assert {i.id: i for i in catalog.items()} == {i.id: i for i in alone.items()}
-    assert catalog.fields == alone.fields
+    assert catalog.manifest.fields == alone.manifest.fields
     ids = [item.id for item in alone.items()]
     np.testing.assert_allclose(catalog.embeddings(ids)[1], alone.embeddings(ids)[1], atol=1e-5)
 

@@ -107,7 +107,7 @@ def add_with_ray(
                 if progress:
                     report.seconds = time.perf_counter() - started
                     progress(report)
-    catalog.refreshed().index_fields()  # workers that write to a server note fields there
+    catalog.refreshed()  # workers that write to a server note fields there
     written = report.added + report.updated
     # what a lost worker wrote is not in its report, and others may write to a server meanwhile
     report.added = max(0, catalog.count() - before)
@@ -305,7 +305,7 @@ class _Cluster:
 def _told(catalog: Catalog, listing: Listing, replace: bool) -> dict[str, Any]:
     """Return what a worker needs to know of a catalogue and a source."""
     told = {"source": listing.name, "replace": replace, "timeout_s": listing.timeout_s}
-    if catalog.folder is None:
+    if catalog.backend.folder is None:
         return told | {"address": cast("ServerAddress", catalog.path).full}
     whitening = catalog.schema.map.whitening
     return told | {
@@ -317,7 +317,7 @@ def _told(catalog: Catalog, listing: Listing, replace: bool) -> dict[str, Any]:
 def _rows(catalog: Catalog, wave: Sequence[Item]) -> list[dict[str, str]]:
     """Return items as rows, with what is stored of them where the workers cannot look it up."""
     stored: dict[str, Point] = {}
-    if catalog.folder is not None:
+    if catalog.backend.folder is not None:
         for ids in grouped((item.id for item in wave), _LOOKUP):
             stored |= catalog.store.get(ids)
     return [

@@ -138,7 +138,7 @@ def explain(
     ConflictError
         If the item's photo is another than when it was indexed.
     """
-    chosen = as_metric(metric or catalog.metrics[0])
+    chosen = as_metric(metric or catalog.manifest.metrics[0])
     held = catalog.get(item) if isinstance(item, str) else item
     encoder = catalog.encoder
     pixels = np.stack([encoder.preprocess(photo, crop), encoder.preprocess(held.image)])

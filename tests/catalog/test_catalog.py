@@ -220,12 +220,12 @@ def test_survives_closing(tmp_path: Path, items: list[Item]) -> None:
         before = catalog.search(items[0].image)
     with Catalog.open(tmp_path / "c") as catalog:
         assert catalog.search(items[0].image).hits == before.hits
-        assert catalog.fields["price"] == "number"
+        assert catalog.manifest.fields["price"] == "number"
         assert catalog.add(items).encoded == 0
 
 
 def test_fields_are_typed(catalog: Catalog) -> None:
-    assert catalog.fields == {
+    assert catalog.manifest.fields == {
         "name": "text",
         "category": "text",
         "price": "number",
@@ -294,7 +294,7 @@ def test_made_with_a_card_of_ones_own(tmp_path: Path, items: list[Item]) -> None
     with Catalog.create(tmp_path / "c", card) as catalog:
         assert catalog.add(items[:2]).added == 2
     with Catalog.create(tmp_path / "c", card, exist_ok=True) as catalog:
-        assert catalog.card == card
+        assert catalog.manifest.card == card
         assert catalog.search(items[0].image, 1)[0].item.id == items[0].id
     with pytest.raises(ConflictError):
         Catalog.create(tmp_path / "c", "efficientnet-lite0", exist_ok=True)
@@ -303,7 +303,7 @@ def test_made_with_a_card_of_ones_own(tmp_path: Path, items: list[Item]) -> None
 def test_encoders_are_not_mixed(tmp_path: Path) -> None:
     Catalog.create(tmp_path / "c", resize="squash").close()
     with Catalog.create(tmp_path / "c", exist_ok=True) as catalog:
-        assert catalog.card.resize == catalog.encoder.card.resize == "squash"
+        assert catalog.manifest.card.resize == catalog.encoder.card.resize == "squash"
     Catalog.create(tmp_path / "c", "efficientnet-lite0", resize="squash", exist_ok=True).close()
     with pytest.raises(ConflictError):
         Catalog.create(tmp_path / "c", "resnet50", exist_ok=True)

@@ -35,11 +35,11 @@ def quick() -> Iterator[None]:
 
 def same(one: Catalog, other: Catalog) -> None:
     assert sorted(one.items(), key=lambda i: i.id) == sorted(other.items(), key=lambda i: i.id)
-    assert (one.fields, one.tuning and one.tuning.sha256) == (
-        other.fields,
-        other.tuning and other.tuning.sha256,
+    assert (one.manifest.fields, one.manifest.tuning and one.manifest.tuning.sha256) == (
+        other.manifest.fields,
+        other.manifest.tuning and other.manifest.tuning.sha256,
     )
-    for metric in one.metrics:
+    for metric in one.manifest.metrics:
         for item in ("item-00", "item-13"):
             found = [
                 [(h.item.id, round(h.distance, 4)) for h in c.similar(item, 8, metric=metric)]

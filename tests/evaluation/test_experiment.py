@@ -156,7 +156,7 @@ def test_a_tuned_catalogue_is_measured_as_it_searches(tmp_path: Path, items: lis
     rng = np.random.default_rng(0)
     with Catalog.create(tmp_path / "tuned", metrics=("cosine", "euclidean")) as catalog:
         catalog.add(items)
-        size = catalog.card.dimension
+        size = catalog.manifest.card.dimension
         mean = catalog.embeddings()[1].mean(axis=0)
         catalog.use_whitening(Whitening(mean, rng.normal(size=(6, size)).astype(np.float32)))
         gallery = embedded_items(catalog, "product_id")

@@ -19,7 +19,7 @@ States = dict[str, tuple[int, int]]
 def look(root: str, tell: Tell, name: str = "catalog") -> None:
     """Tell what the catalogue holds, every item checked."""
     with Catalog.open(Path(root) / name) as catalog:
-        tell({"holds": shop.held(Path(root), catalog), "tuned": catalog.tuning is not None})
+        tell({"holds": shop.held(Path(root), catalog), "tuned": catalog.manifest.tuning is not None})
 
 
 def fill(root: str, count: int, tell: Tell) -> None:
@@ -33,7 +33,7 @@ def work(root: str, seed: int, tell: Tell, rounds: int = 1_000_000) -> None:
     """Add, replace, change, remove, tune and undo at random, until killed."""
     here, rng = Path(root), random.Random(seed)  # noqa: S311
     with shop.create(here) as catalog:
-        tell({"holds": shop.held(here, catalog), "tuned": catalog.tuning is not None})
+        tell({"holds": shop.held(here, catalog), "tuned": catalog.manifest.tuning is not None})
         for number in range(rounds):
             held = sorted(item.id for item in catalog.items())
             _act(here, catalog, held, rng, seed + number, tell)

@@ -82,14 +82,14 @@ def held(root: Path, catalog: Catalog) -> dict[str, tuple[int, int]]:
     assert sorted(ids) == sorted(states), "embeddings and items are not of the same ids"
     assert len(catalog) == len(states), f"count says {len(catalog)}, there are {len(states)}"
     searched = catalog.schema.map.apply(embeddings) if ids else embeddings
-    for metric in catalog.metrics:
-        stored = catalog._store.get(ids, vectors=[metric])
+    for metric in catalog.manifest.metrics:
+        stored = catalog.store.get(ids, vectors=[metric])
         for row, one_id in enumerate(ids):
             vector = searched[row] / np.linalg.norm(searched[row]) if metric == "cosine" else searched[row]
             np.testing.assert_allclose(stored[one_id].vectors[metric], vector, rtol=1e-3, atol=1e-3)
     for color in ("red", "blue"):
         wanted = {one for one, state in states.items() if state[1] % 2 == ("red", "blue").index(color)}
-        if "color" in catalog.fields:
+        if "color" in catalog.manifest.fields:
             assert {one.id for one in catalog.items({"color": color})} == wanted, f"filter color={color}"
     if ids:
         found = catalog.ask(SearchRequest(embedding=by_id[ids[0]], k=len(ids), exact=True))

@@ -57,7 +57,7 @@ def test_a_tuned_catalogue_comes_back_tuned(root: Path, tmp_path: Path) -> None:
     backup(shop.catalog_of(root), tmp_path / "b")
     restore(tmp_path / "b", tmp_path / "again")
     with Catalog.open(tmp_path / "again") as catalog:
-        assert catalog.tuning is not None
+        assert catalog.manifest.tuning is not None
         assert catalog.similar("i003", 24).hits == expected
 
 

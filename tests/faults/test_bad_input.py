@@ -209,7 +209,7 @@ def test_vectors_that_are_no_numbers(root: Path, bad: float) -> None:
     with Catalog.open(shop.catalog_of(root)) as catalog:
         vector = catalog.embeddings(["i000"])[1][0]
         vector[1] = bad
-        for metric in catalog.metrics:
+        for metric in catalog.manifest.metrics:
             with pytest.raises(InvalidInputError):
                 catalog.ask(SearchRequest(embedding=vector, metric=metric))
         assert len(catalog) == 24
@@ -218,7 +218,7 @@ def test_vectors_that_are_no_numbers(root: Path, bad: float) -> None:
 def test_zero_vectors_are_as_far_as_can_be(root: Path) -> None:
     """Under cosine a vector of zeros has no direction: it is at distance 1 from all, and never NaN."""
     with Catalog.open(shop.catalog_of(root)) as catalog:
-        zeros = np.zeros(catalog.card.dimension, np.float32)
+        zeros = np.zeros(catalog.manifest.card.dimension, np.float32)
         hits = catalog.ask(SearchRequest(embedding=zeros, k=24)).hits
         assert {hit.distance for hit in hits} == {1.0}
         payload = payload_of(Item("zero", str(shop.photo(root, 0))), "none", 0.0)

@@ -114,23 +114,23 @@ def test_groups_keep_a_product_whole_under_a_coarser_label() -> None:
 def test_tuning_a_catalogue(tmp_path: Path, metrics: tuple[str, ...], never_encoding: list[int]) -> None:
     told: list[tuple[str, int, int]] = []
     with filled(tmp_path / "shop", *product_photos(60), metrics=metrics) as shop:
-        before = {m: evaluate_catalog(shop, "product_id").metrics[m].estimates for m in shop.metrics}
+        before = {m: evaluate_catalog(shop, "product_id").metrics[m].estimates for m in shop.manifest.metrics}
         raw = shop.embeddings()
         found = tune(shop, progress=lambda *step: told.append(step))
         assert found.found
         assert found.metric == metrics[0]
         assert set(found.gains) == {"product_id", "category"}
-        assert shop.tuning is not None
+        assert shop.manifest.tuning is not None
         assert shop.info()["tuning"]["labels"] == {"product_id": 1.0}
         assert shop.info()["tuning"]["dimension"] == found.whitening.dimension < 1280
         after = evaluate_catalog(shop, "product_id")
-        for metric in shop.metrics:  # all of them go through the tuning, though one was measured by
+        for metric in shop.manifest.metrics:  # all of them go through the tuning, though one was measured by
             assert after.metrics[metric].estimates["map"].mean > before[metric]["map"].mean + 0.05
         ids, embeddings = shop.embeddings()
         assert ids == raw[0]
         np.testing.assert_allclose(embeddings, raw[1], rtol=1e-4, atol=1e-5)
         expected = found.whitening.apply(embeddings)
-        for metric in shop.metrics:
+        for metric in shop.manifest.metrics:
             hits = shop.ask(SearchRequest(embedding=embeddings[7], k=4, metric=metric))
             gaps = {
                 "cosine": 1 - expected @ expected[7],
@@ -156,11 +156,11 @@ def test_random_products_change_nothing(tmp_path: Path) -> None:
         before = answers(shop)
         found = tune(shop)
         assert not found.found
-        assert shop.tuning is None
+        assert shop.manifest.tuning is None
         assert answers(shop) == before
         assert sorted(path.name for path in shop.path.iterdir()) == files
         assert not tune(shop, force=True).found
-        assert shop.tuning is not None
+        assert shop.manifest.tuning is not None
         assert answers(shop) != before
 
 
@@ -179,7 +179,7 @@ def test_undo(shop: Catalog) -> None:
     tune(shop)
     assert answers(shop) != before
     undo(shop)
-    assert shop.tuning is None
+    assert shop.manifest.tuning is None
     assert answers(shop) == before
     np.testing.assert_allclose(shop.embeddings()[1], raw, rtol=1e-4, atol=1e-5)
     with pytest.raises(UsageError):
@@ -189,7 +189,7 @@ def test_undo(shop: Catalog) -> None:
 def test_a_lost_tuning_says_so_and_can_be_undone(shop: Catalog) -> None:
     before = answers(shop)
     tune(shop)
-    file = shop.path / shop.tuning.file  # type: ignore[union-attr]
+    file = shop.path / shop.manifest.tuning.file  # type: ignore[union-attr]
     shop.close()
     file.unlink()
     with Catalog.open(shop.path) as opened:
@@ -250,7 +250,7 @@ def test_too_little_to_learn_from(
     with filled(tmp_path / "c", embeddings, products, [["a", "b"]] * 40) as catalog:
         with pytest.raises(error):
             tune(catalog, labels)
-        assert catalog.tuning is None
+        assert catalog.manifest.tuning is None
 
 
 def test_categories_that_are_lists_are_not_in_the_way(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_an_empty_catalogue_and_one_whose_photos_are_all_the_same(tmp_path: Path
     with filled(tmp_path / "same", same, products) as catalog:
         with pytest.raises(InvalidInputError):
             tune(catalog)
-        assert catalog.tuning is None
+        assert catalog.manifest.tuning is None
 
 
 def test_a_whitening_of_another_encoder_is_refused(shop: Catalog) -> None:
@@ -287,7 +287,7 @@ def test_two_labels(shop: Catalog) -> None:
     found = tune(shop, {"product_id": 1.0, "category": 0.3})
     assert list(found.labels) == ["product_id", "category"]
     assert found.gain == found.gains["product_id"][0]
-    assert shop.tuning.notes["labels"] == {"product_id": 1.0, "category": 0.3}  # type: ignore[union-attr]
+    assert shop.manifest.tuning.notes["labels"] == {"product_id": 1.0, "category": 0.3}  # type: ignore[union-attr]
 
 
 def test_real_photos(luma: Path, clothing: Path, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_command_refuses_and_changes_nothing(tmp_path: Path) -> None:
 def test_a_catalogue_in_use_is_left_alone(shop: Catalog) -> None:
     refused = serupa("tune", "-c", shop.path, code=4)
     assert "in use by" in refused.stderr
-    assert shop.tuning is None
+    assert shop.manifest.tuning is None
 
 
 def test_notes_are_plain_data(shop: Catalog) -> None:

@@ -69,7 +69,7 @@ def read_elsewhere(folder: Path) -> dict:
 def check_answers(catalog: Catalog, told: dict) -> None:
     """Each model's neighbours are those of the catalogue's own search, in ids and distances."""
     ids, embeddings = catalog.embeddings()
-    assert set(told["answers"]) == set(catalog.metrics)
+    assert set(told["answers"]) == set(catalog.manifest.metrics)
     for metric, answer in told["answers"].items():
         for row, embedding in enumerate(embeddings):
             expected = catalog.ask(

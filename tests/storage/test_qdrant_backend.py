@@ -74,8 +74,8 @@ def collections(server: Server, name: str) -> list[str]:
 
 def test_any_process_opens_it(catalog: Catalog, address: str, items: list[Item]) -> None:
     with Catalog.open(address) as other:
-        assert other.card == catalog.card
-        assert other.fields == catalog.fields
+        assert other.manifest.card == catalog.manifest.card
+        assert other.manifest.fields == catalog.manifest.fields
         other.remove(["item-00"])
         assert len(catalog) == len(other) == 23
     with Catalog.create(address, exist_ok=True) as again:
@@ -112,7 +112,7 @@ def test_tuning_moves_the_alias(catalog: Catalog, server: Server, address: str, 
     assert reader.similar("item-00", 5).hits == before.hits
     fresh = reader.refreshed()
     assert fresh is not reader and fresh.refreshed() is fresh
-    np.testing.assert_array_equal(fresh.whitening.projection, learned.projection)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(fresh.schema.map.whitening.projection, learned.projection)  # type: ignore[union-attr]
     assert fresh.similar("item-00", 5).hits == catalog.similar("item-00", 5).hits != before.hits
     assert fresh.search(items[3].image, 1)[0].item.id == items[3].id
     # whoever writes to the old points is told
@@ -159,7 +159,7 @@ def test_what_is_written_during_a_switch_comes_along(
     assert "late" in ids and "item-07" not in ids and len(ids) == 24
     assert catalog.similar("late", 1)[0].item.id == "item-03"
     with Catalog.open(address) as fresh:
-        assert fresh.fields["fit"] == "text"
+        assert fresh.manifest.fields["fit"] == "text"
     writer.close()
 
 
@@ -183,7 +183,7 @@ def test_a_write_into_a_frozen_catalogue_is_refused(
 def test_one_draft_at_a_time(catalog: Catalog, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = whitening(catalog)
     with Catalog.open(address) as other:
-        with catalog._backend.begin(catalog.store) as draft:
+        with catalog.backend.begin(catalog.store) as draft:
             with pytest.raises(ConflictError):
                 other.use_whitening(learned)
             with monkeypatch.context() as patch:
@@ -218,7 +218,7 @@ def test_publish(server: Server, items: list[Item]) -> None:
         new.add(items[:6])
         publish(parse_address(staged), parse_address(live))
         fresh = old.refreshed()
-        assert (len(fresh), fresh.card.resize) == (6, "pad")
+        assert (len(fresh), fresh.manifest.card.resize) == (6, "pad")
         assert fresh.encoder is not old.encoder
         with pytest.raises(NotFoundError):
             Catalog.open(staged)

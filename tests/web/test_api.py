@@ -109,7 +109,7 @@ def test_search_finds_what_the_library_finds(
     for hit in wanted["hits"]:
         hit["image"] = f"/api/v1/items/{quote(hit['id'], safe='')}/image"
     assert told["hits"] == wanted["hits"]
-    assert (told["metric"], told["encoder"], told["offset"]) == (metric, shop.card.name, 1)
+    assert (told["metric"], told["encoder"], told["offset"]) == (metric, shop.manifest.card.name, 1)
     assert all(told["timing_ms"][step] >= 0 for step in ("decode", "wait", "encode", "search"))
 
 

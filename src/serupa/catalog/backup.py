@@ -208,7 +208,13 @@ def _move_photos(restored: Path, before: Path, after: Path) -> None:
     """Let items whose photos lie in the catalogue's own directory show those of the restored one."""
     if before != after and (restored / "photos").is_dir():
         with Catalog.open(restored) as catalog:
-            catalog.move_images(before, after)
+            moved = [
+                dict(point.payload) | {"image": str(after / Path(point.payload["image"]).name)}
+                for batch in catalog.store.scroll()
+                for point in batch
+                if Path(point.payload["image"]).parent == before
+            ]
+            catalog.store.replace_payloads(moved)
 
 
 def _refuse_target(target: Path, catalog: Path) -> None:

@@ -7,25 +7,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog import query, reindex
+from serupa.catalog import query
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
-from serupa.catalog.schema import PointSchema, item_of, new_fields, schema_of
+from serupa.catalog.schema import item_of, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import ConflictError, UsageError
 from serupa.filters import Scalar, Where
-from serupa.items import OWN_FIELDS, FieldKind, Item
+from serupa.items import OWN_FIELDS, Item
 from serupa.progress import Progress, silent
-from serupa.sources import Source, SourceOptions, read_source
-from serupa.storage.base import Backend, Point, VectorStore, grouped
+from serupa.storage.base import Backend, Point, grouped
 from serupa.storage.manifest import CatalogManifest, TuningInfo, replace
 from serupa.storage.opening import backend_of
-from serupa.vectors import METRICS, Metric
+from serupa.vectors import METRICS, as_metric
 
 if TYPE_CHECKING:
     from serupa.catalog.ingest import AddReport
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from serupa.images import Crop, Photo, Resize
     from serupa.learning.whitening import Whitening
     from serupa.recommend.engine import Example
+    from serupa.sources import Source, SourceOptions
     from serupa.storage.qdrant.address import ServerAddress
 
 
@@ -41,14 +41,25 @@ class Catalog:
 
     A catalogue in a directory is held by one process at a time, one on a server by any number; its methods
     may be called from several threads. Use it in a ``with`` statement, or call `close`.
+
+    Attributes
+    ----------
+    backend : Backend
+        Where it lives.
+    manifest : CatalogManifest
+        What the encoder and the store agree on: the encoder's card, the metrics, the fields, the tuning.
+    store : VectorStore
+        The points themselves, for what moves them as they are; everything else asks the catalogue.
+    schema : PointSchema
+        How items are kept as points, and what their embeddings go through before they are compared.
     """
 
     def __init__(self, backend: Backend, manifest: CatalogManifest) -> None:
-        self._backend = backend
-        self._manifest = manifest
+        self.backend = backend
+        self.manifest = manifest
         self._encoder: Encoder | None = None
-        self._schema = schema_of(manifest, backend.read_tuning)
-        self._store = backend.open(manifest)
+        self.schema = schema_of(manifest, backend.read_tuning)
+        self.store = backend.open(manifest)
 
     @classmethod
     def create(
@@ -104,7 +115,9 @@ class Catalog:
                 raise
             return catalog
         backend.refuse_occupied()
-        chosen = checked_metrics(metrics)
+        chosen = tuple(dict.fromkeys(map(as_metric, metrics)))
+        if not chosen:
+            raise UsageError("metrics", "there is none", f"choose from {', '.join(METRICS)}")
         loaded = load_encoder(encoder or DEFAULT, weights=_text(weights), resize=resize)
         manifest = CatalogManifest(
             card=loaded.card,
@@ -112,7 +125,7 @@ class Catalog:
             weights=None if weights is None else str(Path(weights).resolve()),
             metrics=chosen,
         )
-        catalog = cls._create(backend, manifest, None, wait_s)
+        catalog = cls._opened(backend, lambda: backend.create(manifest, None, wait_s))
         try:
             catalog._refuse_other(encoder, resize, weights)  # whoever was faster may have wanted another
         except BaseException:
@@ -120,32 +133,6 @@ class Catalog:
             raise
         catalog._encoder = loaded
         return catalog
-
-    @classmethod
-    def create_like(cls, path: str | os.PathLike[str], other: Catalog, *, wait_s: float = 0.0) -> Self:
-        """Make a catalogue of the same encoder, metrics, fields and tuning, with no items.
-
-        Raises
-        ------
-        ConflictError
-            If there is something in its place.
-        """
-        backend = backend_of(path)
-        if backend.exists():
-            raise ConflictError(backend.address, "there is a catalogue already", "choose another name")
-        backend.refuse_occupied()
-        return cls._create(backend, other.manifest, other.schema.map.whitening, wait_s)
-
-    @classmethod
-    def _create(
-        cls, backend: Backend, manifest: CatalogManifest, whitening: Whitening | None, wait_s: float
-    ) -> Self:
-        try:
-            tuning = None if whitening is None else whitening.to_bytes()
-            return cls(backend, backend.create(manifest, tuning, wait_s))
-        except BaseException:
-            backend.close()
-            raise
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, wait_s: float = 0.0) -> Self:
@@ -166,19 +153,26 @@ class Catalog:
 
     @classmethod
     def _open(cls, backend: Backend, wait_s: float) -> Self:
-        try:
+        def load() -> CatalogManifest:
             backend.load()
             backend.lock(wait_s)
             # read again: whoever had the lock until now may have switched to other files
-            return cls(backend, backend.load())
+            return backend.load()
+
+        return cls._opened(backend, load)
+
+    @classmethod
+    def _opened(cls, backend: Backend, load: Callable[[], CatalogManifest]) -> Self:
+        try:
+            return cls(backend, load())
         except BaseException:
             backend.close()
             raise
 
     def close(self) -> None:
         """Write everything and let the next process in. Closing twice does nothing."""
-        self._store.close()
-        self._backend.close()
+        self.store.close()
+        self.backend.close()
 
     def refreshed(self) -> Self:
         """Return this catalogue, or another opening of it where it was switched over to other points.
@@ -192,14 +186,14 @@ class Catalog:
         UnavailableError, NotFoundError
             If the server does not answer, or the catalogue is gone.
         """
-        if self.folder is not None:
+        if self.backend.folder is not None:
             return self
-        manifest = self._backend.load()
-        if manifest.store == self._manifest.store:
-            self._manifest = manifest
+        manifest = self.backend.load()
+        if manifest.store == self.manifest.store:
+            self.manifest = manifest
             return self
-        other = type(self)(self._backend, manifest)
-        if manifest.same_encoder(self._manifest):
+        other = type(self)(self.backend, manifest)
+        if manifest.same_encoder(self.manifest):
             other._encoder = self._encoder
         return other
 
@@ -212,93 +206,42 @@ class Catalog:
     def __len__(self) -> int:
         return self.count()
 
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self.store.get([item_id])
+
     @property
     def path(self) -> Path | ServerAddress:
         """The catalogue's directory, or its address on a server; messages begin with it."""
-        return self._backend.address
-
-    @property
-    def folder(self) -> Path | None:
-        """The catalogue's directory; None on a server."""
-        return self._backend.folder
-
-    @property
-    def store(self) -> VectorStore:
-        """The points themselves, for what moves them as they are; everything else asks the catalogue."""
-        return self._store
-
-    @property
-    def manifest(self) -> CatalogManifest:
-        """What the encoder and the store agree on: the card, metrics, fields and tuning."""
-        return self._manifest
-
-    @property
-    def schema(self) -> PointSchema:
-        """How items are kept as points, and what their embeddings go through before they are compared."""
-        return self._schema
-
-    @property
-    def card(self) -> Card:
-        """The encoder's card, with the resize mode that this catalogue uses."""
-        return self._manifest.card
+        return self.backend.address
 
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded when first used; refused if its weights are not the catalogue's."""
         if self._encoder is None:
-            weights = self._manifest.weights
+            weights = self.manifest.weights
             if weights is not None and not Path(weights).exists():
                 weights = None
-            encoder = load_encoder(self.card, weights=weights)
-            if encoder.weights_sha256 != self._manifest.weights_sha256:
-                raise ConflictError(
-                    self.path,
-                    f"was made with other weights of {encoder.name} (sha256 "
-                    f"{self._manifest.weights_sha256[:12]}, found {encoder.weights_sha256[:12]})",
-                    "give it those weights, or index into a new directory",
-                )
-            self._encoder = encoder
-        return self._encoder
+            self.encoder = load_encoder(self.manifest.card, weights=weights)
+        return cast("Encoder", self._encoder)
 
-    def share_encoder(self, other: Catalog) -> bool:
-        """Use the encoder that another catalogue has loaded, where it is the same; tell whether it is."""
-        same = self._manifest.same_encoder(other.manifest)
-        if same:
-            self._encoder = other.encoder
-        return same
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that this catalogue can be searched by; the first is the default."""
-        return self._manifest.metrics
-
-    @property
-    def tuning(self) -> TuningInfo | None:
-        """What the search was tuned with (see `serupa.learning.tuning`); None while it was not."""
-        return self._manifest.tuning
-
-    def note_fields(self, fields: Mapping[str, FieldKind]) -> None:
-        """Take over what is known of another catalogue's fields, and index them."""
-        new = {name: kind for name, kind in fields.items() if self.fields.get(name) != kind}
-        self._add_fields(new)
-        self.index_fields()
+    @encoder.setter
+    def encoder(self, encoder: Encoder) -> None:
+        if encoder.weights_sha256 != self.manifest.weights_sha256:
+            raise ConflictError(
+                self.path,
+                f"was made with other weights of {encoder.name} (sha256 {self.manifest.weights_sha256[:12]}, "
+                f"not {encoder.weights_sha256[:12]})",
+                "give it those weights, or index into a new directory",
+            )
+        self._encoder = encoder
 
     def put(self, points: Sequence[Point], payloads: Sequence[Mapping[str, Any]] = ()) -> None:
         """Write points that were made elsewhere, and payloads of points that are there."""
         for payload in (*(point.payload for point in points), *payloads):
             self._note_fields(item_of(payload))
-        self._store.upsert(points)
-        self._store.replace_payloads(payloads)
-
-    def index_fields(self) -> None:
-        """Make filters and counts on every field fast."""
-        for name, kind in (OWN_FIELDS | self.fields).items():
-            self._store.index_field(name, kind)
-
-    @property
-    def fields(self) -> dict[str, FieldKind]:
-        """The attributes seen so far, and whether each is text, number or words (prose)."""
-        return dict(self._manifest.fields)
+        self.store.upsert(points)
+        self.store.replace_payloads(payloads)
+        self._index_fields()
 
     def add(
         self,
@@ -336,15 +279,16 @@ class Catalog:
             If the source as a whole cannot be read.
         """
         from serupa.catalog.ingest import AddOptions, add_entries, gone_from, remembered
+        from serupa.sources import read_source
 
         listing = read_source(source, options)
         for name in ("product_id", "content", "indexed_from"):
-            self._store.index_field(name, OWN_FIELDS[name])
+            self.store.index_field(name, OWN_FIELDS[name])
         seen: set[int] = set()
         report = add_entries(
             self.encoder,
-            self._store,
-            self._schema,
+            self.store,
+            self.schema,
             remembered(listing, seen) if listing.name else listing,
             note=self._note_fields,
             options=AddOptions(listing.name, replace, listing.timeout_s),
@@ -352,11 +296,10 @@ class Catalog:
         )
         report.notes = listing.notes
         if listing.name and listing.is_complete and not listing.is_part:
-            report.gone = gone_from(self._store, listing.name, seen)
-        for name, kind in self.fields.items():
-            self._store.index_field(name, kind)
+            report.gone = gone_from(self.store, listing.name, seen)
+        self._index_fields()
         if report.added or report.updated:
-            self._store.optimize()
+            self.store.optimize()
         return report
 
     def remove(self, ids: Sequence[str] = (), *, where: Where = None) -> int:
@@ -381,14 +324,14 @@ class Catalog:
             stored_points(self, ids)
             going = list(dict.fromkeys(ids))
             if conditions:
-                passing = {p.id for batch in self._store.scroll(conditions) for p in batch}
+                passing = {p.id for batch in self.store.scroll(conditions) for p in batch}
                 going = [i for i in going if i in passing]
         else:
-            going = [p.id for batch in self._store.scroll(conditions) for p in batch]
+            going = [p.id for batch in self.store.scroll(conditions) for p in batch]
         for batch in grouped(going, 1024):
-            self._store.delete(batch)
+            self.store.delete(batch)
         if going:
-            self._store.optimize()
+            self.store.optimize()
         return len(going)
 
     def search(
@@ -540,11 +483,6 @@ class Catalog:
         (point,) = stored_points(self, [item_id])
         return item_of(point.payload)
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Return those of the ids that the catalogue does not have."""
-        stored = self._store.get(ids)
-        return [i for i in dict.fromkeys(ids) if i not in stored]
-
     def items(self, where: Where = None, *, after: str | None = None) -> Iterator[Item]:
         """Yield every item that a filter lets through, in a stable order of the store's own.
 
@@ -556,7 +494,7 @@ class Catalog:
             The id of the last item of the page before: only what comes behind it is yielded, also where that
             item is gone.
         """
-        for batch in self._store.scroll(conditions_of(self, where), after=after):
+        for batch in self.store.scroll(conditions_of(self, where), after=after):
             yield from (item_of(point.payload) for point in batch)
 
     def embeddings(self, ids: Sequence[str] | None = None) -> tuple[list[str], NDArray[np.float32]]:
@@ -570,7 +508,7 @@ class Catalog:
         if ids is None:
             items, embeddings = query.read_all(self)
             return [item.id for item in items], embeddings
-        schema = self._schema
+        schema = self.schema
         embeddings = np.empty((len(ids), schema.map.encoded), np.float32)
         points = (stored_points(self, batch, [schema.embedding_name]) for batch in grouped(ids, 256))
         for row, point in enumerate(chain.from_iterable(points)):
@@ -608,38 +546,28 @@ class Catalog:
         UnavailableError
             If it cannot be written.
         """
-        if whitening is not None and whitening.mean.shape != (self.card.dimension,):
-            raise UsageError(
-                self.path,
-                f"an embedding here is ({self.card.dimension},), the whitening takes {whitening.mean.shape}",
-            )
+        from serupa.catalog.reindex import Copying
+
+        encoded = self.manifest.card.dimension
+        if whitening is not None and whitening.mean.shape != (encoded,):
+            problem = f"an embedding here is ({encoded},), the whitening takes {whitening.mean.shape}"
+            raise UsageError(self.path, problem)
         tuning, data = None, None
         if whitening is not None:
             when = datetime.now(UTC).isoformat(timespec="seconds")
             tuning = TuningInfo(dimension=whitening.dimension, when=when, notes=dict(notes or {}))
             data = whitening.to_bytes()
-        with self._backend.begin(self._store) as draft:
-            store = draft.create(replace(self._manifest, tuning=tuning), data)
-            after = schema_of(replace(self._manifest, tuning=tuning), lambda _: data or b"")
-            copying = reindex.Copying(self._store, store, self._schema, after)
-            copying.copy(self.fields, progress or silent)
+        with self.backend.begin(self.store) as draft:
+            store = draft.create(replace(self.manifest, tuning=tuning), data)
+            after = schema_of(replace(self.manifest, tuning=tuning), lambda _: data or b"")
+            copying = Copying(self.store, store, self.schema, after)
+            copying.copy(self.manifest.fields, progress or silent)
             manifest = draft.commit(copying.catch_up)
-            self._manifest, self._store, self._schema = manifest, store, after
-
-    def move_images(self, before: Path, after: Path) -> int:
-        """Let items show photos that were moved from one folder to another; return how many did."""
-        moved = [
-            dict(point.payload) | {"image": str(after / Path(point.payload["image"]).name)}
-            for batch in self._store.scroll()
-            for point in batch
-            if Path(point.payload["image"]).parent == before
-        ]
-        self._store.replace_payloads(moved)
-        return len(moved)
+            self.manifest, self.store, self.schema = manifest, store, after
 
     def count(self, where: Where = None) -> int:
         """Return how many items a filter lets through; all of them without one."""
-        return self._store.count(conditions_of(self, where))
+        return self.store.count(conditions_of(self, where))
 
     def facets(
         self, name: str, *, where: Where = None, limit: int = 100
@@ -657,42 +585,42 @@ class Catalog:
         UsageError
             If no item has such a field, or it holds prose.
         """
-        kind = (OWN_FIELDS | self.fields).get(name)
+        kind = (OWN_FIELDS | self.manifest.fields).get(name)
         if kind is None or kind == "words":
-            counted = [n for n, k in self.fields.items() if k != "words"]
+            counted = [n for n, k in self.manifest.fields.items() if k != "words"]
             raise UsageError(
                 f"field {name!r}", "cannot be counted", f"{', '.join(counted) or 'no field'} can"
             )
         conditions = conditions_of(self, where)
         if kind == "number":
-            return self._store.bounds(name, conditions)
-        return self._store.facet(name, conditions, limit) or None
+            return self.store.bounds(name, conditions)
+        return self.store.facet(name, conditions, limit) or None
 
     def info(self) -> dict[str, Any]:
         """Return what the catalogue is and holds, as JSON-ready values."""
-        card = self.card
+        card = self.manifest.card
         items = self.count()
         return {
-            **self._backend.describe(),
+            **self.backend.describe(),
             "items": items,
-            "products": len(self._store.facet("product_id", limit=items + 1)) if items else 0,
+            "products": len(self.store.facet("product_id", limit=items + 1)) if items else 0,
             "encoder": card.name,
             "dimension": card.dimension,
             "input_size": card.input_size,
             "resize": card.resize,
-            "metrics": list(self.metrics),
-            "tuning": None if self.tuning is None else self.tuning.to_dict(),
-            "fields": self.fields,
-            "indexed_vectors": self._store.indexed(),
-            "created": self._manifest.created,
-            "serupa": self._manifest.serupa,
+            "metrics": list(self.manifest.metrics),
+            "tuning": None if self.manifest.tuning is None else self.manifest.tuning.to_dict(),
+            "fields": dict(self.manifest.fields),
+            "indexed_vectors": self.store.indexed(),
+            "created": self.manifest.created,
+            "serupa": self.manifest.serupa,
         }
 
     def _refuse_other(
         self, encoder: str | Card | None, resize: Resize | None, weights: str | os.PathLike[str] | None
     ) -> None:
         """Refuse what would mix embeddings of two encoders."""
-        card = self.card
+        card = self.manifest.card
         if encoder is not None:
             wanted = encoder if isinstance(encoder, Card) else load_card(encoder)
             if wanted.name != card.name:
@@ -705,35 +633,22 @@ class Catalog:
             )
         if weights is not None:
             given = load_encoder(card, weights=_text(weights)).weights_sha256
-            if given != self._manifest.weights_sha256:
+            if given != self.manifest.weights_sha256:
                 raise ConflictError(
                     self.path, f"was made with other weights than {weights}", "use another directory"
                 )
 
     def _note_fields(self, item: Item) -> None:
         """Record what attributes an item has, before the item is stored."""
-        self._add_fields(new_fields(item, self._manifest.fields))
-
-    def _add_fields(self, kinds: Mapping[str, FieldKind]) -> None:
+        kinds = new_fields(item, self.manifest.fields)
         if kinds:
-            self._manifest = replace(self._manifest, fields=self._manifest.fields | dict(kinds))
-            self._backend.add_fields(self._manifest, kinds)
+            self.manifest = replace(self.manifest, fields=self.manifest.fields | kinds)
+            self.backend.add_fields(self.manifest, kinds)
 
-
-def checked_metrics(metrics: Sequence[str]) -> tuple[Metric, ...]:
-    """Return metrics in the order given, each once.
-
-    Raises
-    ------
-    UsageError
-        If one is unknown, or there is none.
-    """
-    unknown = [m for m in metrics if m not in METRICS]
-    if unknown or not metrics:
-        raise UsageError(
-            f"unknown metric {', '.join(unknown) or '(none)'}", hint=f"choose from {', '.join(METRICS)}"
-        )
-    return tuple(dict.fromkeys(m for name in metrics for m in METRICS if m == name))
+    def _index_fields(self) -> None:
+        """Make filters and counts on every field fast."""
+        for name, kind in (OWN_FIELDS | self.manifest.fields).items():
+            self.store.index_field(name, kind)
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:

@@ -106,7 +106,6 @@ def copy_catalog(
     started, tell = time.perf_counter(), progress or (lambda *_: None)
     with _opened(source, target, wait_s) as copy:
         report = CopyReport()
-        copy.note_fields(source.fields)
         total = source.count()
         _copy_points(source, copy, report, total, tell)
         _remove_strangers(source, copy, report)
@@ -127,12 +126,17 @@ def _opened(source: Catalog, target: str | os.PathLike[str], wait_s: float) -> C
     backend = backend_of(target)
     try:
         exists = backend.exists()
-    finally:
+        if str(backend.address) == str(source.path):
+            raise UsageError(target, "cannot be copied to itself")
+        if not exists:
+            backend.refuse_occupied()
+            whitening = source.schema.map.whitening
+            tuning = None if whitening is None else whitening.to_bytes()
+            return Catalog(backend, backend.create(source.manifest, tuning, wait_s))
+    except BaseException:
         backend.close()
-    if str(backend.address) == str(source.path):
-        raise UsageError(target, "cannot be copied to itself")
-    if not exists:
-        return Catalog.create_like(target, source, wait_s=wait_s)
+        raise
+    backend.close()
     copy = Catalog.open(target, wait_s=wait_s)
     try:
         _refuse_other(source, copy)
@@ -162,7 +166,7 @@ def _copy_points(source: Catalog, copy: Catalog, report: CopyReport, total: int,
         report.unchanged += len(batch) - len(missing)
         if missing:
             points = source.store.get(missing, vectors=tuple(source.schema.dimensions))
-            copy.store.upsert([points[i] for i in missing if i in points])
+            copy.put([points[i] for i in missing if i in points])
             report.copied += len(missing)
     tell("copying", total, total)
 

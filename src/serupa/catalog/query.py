@@ -143,7 +143,7 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
         raise UsageError("search", "there is nothing to search with", "give at least one photo")
     neighbors = _nearest(catalog, vector, request, metric=metric, where=where, exclude=exclude)
     timing["search"] = 1e3 * (time.perf_counter() - start)
-    return SearchResult(_hits(neighbors, metric, request.offset), metric, catalog.card.name, timing)
+    return SearchResult(_hits(neighbors, metric, request.offset), metric, catalog.manifest.card.name, timing)
 
 
 def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:
@@ -170,7 +170,7 @@ def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:
     picks = picks[request.offset :]
     hits = _hits([pick.neighbor for pick in picks], metric, request.offset)
     because = tuple(pick.like for pick in picks)
-    return Recommendation(hits, metric, catalog.card.name, timing, because, groups)
+    return Recommendation(hits, metric, catalog.manifest.card.name, timing, because, groups)
 
 
 def rank(
@@ -234,7 +234,7 @@ def choose_metric(catalog: Catalog, name: str | None) -> Metric:
     UsageError
         If the catalogue does not have it.
     """
-    metrics = catalog.metrics
+    metrics = catalog.manifest.metrics
     for metric in metrics:
         if name in (None, metric):
             return metric
@@ -252,7 +252,7 @@ def conditions_of(catalog: Catalog, where: Where) -> Filter:
     conditions = as_filter(where)
     if not conditions:
         return ()
-    fields = OWN_FIELDS | catalog.fields
+    fields = OWN_FIELDS | catalog.manifest.fields
     for condition in conditions:
         kind, subject = fields.get(condition.field), f"filter on {condition.field!r}"
         if kind is None:
@@ -296,7 +296,7 @@ def read_all(catalog: Catalog) -> tuple[list[Item], NDArray[np.float32]]:
 
 def _compared(catalog: Catalog, embedding: Vector) -> Vector:
     """Return what a raw embedding is compared by."""
-    dimension = catalog.card.dimension
+    dimension = catalog.manifest.card.dimension
     if embedding.shape != (dimension,):
         raise InvalidInputError(catalog.path, f"an embedding here is ({dimension},), not {embedding.shape}")
     if not np.isfinite(embedding).all():

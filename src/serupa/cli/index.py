@@ -178,9 +178,11 @@ def index(
         exist_ok=True,
         wait_s=wait,
     ) as opened:
-        if metrics and sorted(metrics.split(",")) != sorted(opened.metrics):
+        if metrics and sorted(metrics.split(",")) != sorted(opened.manifest.metrics):
             raise ConflictError(
-                catalog, f"its metrics are {','.join(opened.metrics)}", f"for {metrics} use another directory"
+                catalog,
+                f"its metrics are {','.join(opened.manifest.metrics)}",
+                f"for {metrics} use another directory",
             )
         report = _add(opened, listing, replace, ray)
         removed = _remove_gone(opened, listing.name, report.gone, yes) if sync else 0

@@ -48,7 +48,7 @@ def recommend(
         for item_id in like or ():
             known = known.liking(item_id)
         for photo in like_photo or ():
-            known = known.liking(opened.encoder.encode_photo(photo), encoder=opened.card.name)
+            known = known.liking(opened.encoder.encode_photo(photo), encoder=opened.manifest.card.name)
         for item_id in dislike or ():
             known = known.disliking(item_id)
         examples = known.examples(opened, strict=taste is None)

@@ -48,7 +48,7 @@ def tune(
         else:
             labels = tuning.parse_labels(label or ["product_id"])
             found = tuning.tune(opened, labels, force=force, seed=seed, progress=progress)
-        known, dimension = opened.tuning, opened.card.dimension
+        known, dimension = opened.manifest.tuning, opened.manifest.card.dimension
     if found is None:
         message(f"{catalog}: searches as the encoder made it again.")
         if json:

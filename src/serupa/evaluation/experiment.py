@@ -104,8 +104,8 @@ def evaluate_catalog(
         If the catalogue has no such field or metric.
     """
     for metric in metrics or ():
-        if metric not in catalog.metrics:
-            has = ", ".join(catalog.metrics)
+        if metric not in catalog.manifest.metrics:
+            has = ", ".join(catalog.manifest.metrics)
             raise UsageError(metric, "the catalogue cannot be searched by it", f"it has {has}")
     gallery = embedded_items(catalog, label)
     asked: int | EmbeddedItems | None = queries
@@ -119,7 +119,7 @@ def evaluate_catalog(
     evaluation = evaluate(
         gallery,
         label=label,
-        metrics=cast("Sequence[Metric]", metrics or catalog.metrics),
+        metrics=cast("Sequence[Metric]", metrics or catalog.manifest.metrics),
         ranker=ranker,
         queries=asked,
         ks=ks,
@@ -179,7 +179,7 @@ def report_catalog(
     """
     from serupa.evaluation.report import write_report
 
-    name = catalog.path.name if catalog.folder is None else catalog.folder.resolve().name
+    name = catalog.path.name if catalog.backend.folder is None else catalog.backend.folder.resolve().name
     page = write_report(
         evaluation,
         directory,
@@ -188,9 +188,12 @@ def report_catalog(
         title=f"{name}: search by {evaluation.label}",
         progress=progress,
     )
-    if catalog.folder is not None and (catalog.folder / "evaluation").resolve() != directory.resolve():
-        shutil.rmtree(catalog.folder / "evaluation", ignore_errors=True)
-        shutil.copytree(directory, catalog.folder / "evaluation")
+    if (
+        catalog.backend.folder is not None
+        and (catalog.backend.folder / "evaluation").resolve() != directory.resolve()
+    ):
+        shutil.rmtree(catalog.backend.folder / "evaluation", ignore_errors=True)
+        shutil.copytree(directory, catalog.backend.folder / "evaluation")
     return page
 
 
@@ -226,17 +229,18 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
         backend.close()
         return Catalog.open(other)
     total, tell = catalog.count(), progress or silent
-    made = Catalog.create(directory, other, metrics=catalog.metrics)
+    made = Catalog.create(directory, other, metrics=catalog.manifest.metrics)
+    name = made.manifest.card.name
     try:
         report = made.add(
             list(catalog.items()),
-            progress=lambda report: tell(f"indexing with {made.card.name}", report.seen, total),
+            progress=lambda report: tell(f"indexing with {name}", report.seen, total),
         )
         if report.failures:  # a smaller gallery is easier: the two would not be compared on the same terms
             raise InvalidInputError(
                 catalog.path,
-                f"{len(report.failures)} photos cannot be indexed with {made.card.name}, so there is no fair "
-                f"comparison; the first: {report.failures[0].reason}",
+                f"{len(report.failures)} photos cannot be indexed with {name}, so there is no fair comparison; "
+                f"the first: {report.failures[0].reason}",
             )
     except BaseException:
         made.close()
@@ -252,8 +256,8 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
     UsageError
         If no item has such a field.
     """
-    if label not in ("product_id", "id", *catalog.fields):
-        fields = ", ".join(("product_id", *catalog.fields))
+    if label not in ("product_id", "id", *catalog.manifest.fields):
+        fields = ", ".join(("product_id", *catalog.manifest.fields))
         raise UsageError(label, "no item has such a field", f"there are {fields}")
     items, embeddings = read_all(catalog)
     ids, labels = [item.id for item in items], [item.label(label) for item in items]

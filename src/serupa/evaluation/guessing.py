@@ -78,7 +78,7 @@ def measure_guesses(catalog: Catalog, label: str) -> Guesses:
     UsageError
         If there is nothing to guess.
     """
-    counted = catalog.facets(label) if label in catalog.fields else None
+    counted = catalog.facets(label) if label in catalog.manifest.fields else None
     if not isinstance(counted, list):
         raise UsageError(catalog.path, f"{label} is no label with values to guess")
     named = sum(count for value, count in counted if basic_name(str(value)) is not None)

@@ -179,7 +179,9 @@ def classifier_of(catalog: Catalog, label: str = "category", *, where: Where = N
     Classifier or None
         None where the catalogue has no such label, or fewer than two values of it.
     """
-    counted = catalog.facets(label, where=where, limit=_MOST_CLASSES) if label in catalog.fields else None
+    counted = (
+        catalog.facets(label, where=where, limit=_MOST_CLASSES) if label in catalog.manifest.fields else None
+    )
     if not isinstance(counted, list):
         return None
     each = min(_EACH, max(2 * _NEAREST, _MOST // max(1, len(counted))))

@@ -95,7 +95,7 @@ def garments_of(catalog: Catalog) -> tuple[Garments, list[str]]:
         palettes.append(palette_of(shots[int((own @ mean).argmax())]))  # not its one photo in another colour
         categories.append(str(category_of(shots[0])))
     colors = np.array([lab_of(palette[0]) if palette else _NO_COLOR for palette in palettes]).reshape(-1, 3)
-    stacked = np.array(embeddings, np.float32).reshape(len(products), catalog.card.dimension)
+    stacked = np.array(embeddings, np.float32).reshape(len(products), catalog.manifest.card.dimension)
     return Garments(stacked, colors, categories, [slots[product] for product in products], palettes), products
 
 

@@ -170,13 +170,13 @@ def tune(
     """
     weights = {labels: 1.0} if isinstance(labels, str) else dict(labels)
     for name in weights:
-        if name not in ("product_id", *catalog.fields):
-            fields = ", ".join(("product_id", *catalog.fields))
+        if name not in ("product_id", *catalog.manifest.fields):
+            fields = ", ".join(("product_id", *catalog.manifest.fields))
             raise UsageError(name, "no item has such a field to learn from", f"there are {fields}")
     progress("reading embeddings", 0, 1)
     items, embeddings = read_all(catalog)
     values = {name: [item.label(name) for item in items] for name in weights}
-    if "category" in catalog.fields and "category" not in weights:
+    if "category" in catalog.manifest.fields and "category" not in weights:
         categories = [item.label("category") for item in items]
         if not any(isinstance(category, list) for category in categories):
             values["category"] = categories
@@ -185,7 +185,7 @@ def tune(
         values,
         weights=weights,
         products=[item.product_id for item in items],
-        metric=catalog.metrics[0],
+        metric=catalog.manifest.metrics[0],
         seed=seed,
         progress=progress,
     )
@@ -230,7 +230,7 @@ def undo(catalog: Catalog, *, progress: Progress = silent) -> None:
     UsageError
         If the catalogue is not tuned.
     """
-    if catalog.tuning is None:
+    if catalog.manifest.tuning is None:
         raise UsageError(catalog.path, "is not tuned, there is nothing to undo")
     catalog.use_whitening(None, progress=progress)
 

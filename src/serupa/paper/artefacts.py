@@ -58,7 +58,7 @@ def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | Non
         from sklearn.neighbors import NearestNeighbors
     except ImportError as error:
         raise MissingExtraError("serupa export", "report,parquet") from error
-    label = label or ("category" if "category" in catalog.fields else "product_id")
+    label = label or ("category" if "category" in catalog.manifest.fields else "product_id")
     gallery = embedded_items(catalog, label)
     if not gallery.ids:
         raise InvalidInputError(catalog.path, "is empty, there is nothing to export")
@@ -73,7 +73,7 @@ def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | Non
         "image_paths.pkl": [item.image for item in rows],
         "class_names.pkl": names,
     }
-    for metric in catalog.metrics:
+    for metric in catalog.manifest.metrics:
         model = NearestNeighbors(n_neighbors=min(_NEIGHBORS, len(rows)), algorithm="brute", metric=metric)
         written[f"knn_{metric}.pkl"] = model.fit(gallery.embeddings)
     try:

@@ -119,7 +119,7 @@ def reproduce(
             out / "report",
             gallery=embedded_items(catalog, LABEL),
             items=selected,
-            title=f"The paper's experiment with {catalog.card.name}",
+            title=f"The paper's experiment with {catalog.manifest.card.name}",
             about=str(selection),
             published=beside_paper(evaluation),
             progress=progress,

@@ -215,11 +215,14 @@ def _mark(entry: str | _Entry) -> Mark:
 def _example(mark: Mark, catalog: Catalog, weight: float) -> Example:
     if isinstance(mark.what, str):
         return Example(mark.what, weight=weight)
-    if mark.encoder not in (None, catalog.card.name) or len(mark.what) != catalog.card.dimension:
+    if (
+        mark.encoder not in (None, catalog.manifest.card.name)
+        or len(mark.what) != catalog.manifest.card.dimension
+    ):
         raise InvalidInputError(
             "taste",
             f"a liked photo was encoded by {mark.encoder or 'another encoder'}, this catalogue's encoder is "
-            f"{catalog.card.name}",
+            f"{catalog.manifest.card.name}",
             "leave it out",
         )
     return Example(embedding=mark.what, weight=weight)

@@ -80,7 +80,7 @@ class Advisor:
             If the table cannot be used.
         """
         compatibility = None if related is None else compatibility_of(catalog, related)
-        return cls(catalog.card.name, eye_of(catalog), ownership_of(catalog), compatibility)
+        return cls(catalog.manifest.card.name, eye_of(catalog), ownership_of(catalog), compatibility)
 
     def look(self, photo: Photo, embedding: NDArray[np.float32]) -> Garment:
         """Say what a photo shows; the embedding is its raw one."""

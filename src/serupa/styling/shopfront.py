@@ -54,7 +54,11 @@ class Shopfront:
 
     def _items(self, where: Where) -> list[Item]:
         catalog = self._catalog
-        counted = catalog.facets("category", where=where, limit=100) if "category" in catalog.fields else None
+        counted = (
+            catalog.facets("category", where=where, limit=100)
+            if "category" in catalog.manifest.fields
+            else None
+        )
         products: dict[str, Item] = {}
         for value, _ in counted if isinstance(counted, list) else ():
             if slot_of(str(value)) is None:

@@ -70,7 +70,10 @@ class Wardrobe:
         """
         folder = Path(path)
         catalog = Catalog.create(
-            folder / "clothes", encoder=shop.card.name, resize=shop.card.resize, exist_ok=True
+            folder / "clothes",
+            encoder=shop.manifest.card.name,
+            resize=shop.manifest.card.resize,
+            exist_ok=True,
         )
         try:
             learned = advisor or Advisor.learn(shop)

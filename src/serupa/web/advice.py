@@ -296,7 +296,7 @@ async def own(request: Request, service: Serving) -> OwnOut:
     form = await read_form(request, OwnForm)
     if (form.photo is None) == (form.item_id is None):
         raise ProblemError(422, "send either photo or item_id")
-    pieces = _pieces(form.wardrobe, service.catalog.card.dimension)
+    pieces = _pieces(form.wardrobe, service.catalog.manifest.card.dimension)
 
     async def work() -> OwnOut:
         photo = None if form.photo is None else (await service.pool.encode(form.photo, None)).embedding
@@ -323,7 +323,7 @@ async def own(request: Request, service: Serving) -> OwnOut:
 async def outfits(request: Request, service: Serving) -> OutfitsOut:
     """Propose outfits around a piece that is owned or sold, owned garments first. Nothing is stored."""
     form = await read_form(request, OutfitForm)
-    pieces = _pieces(form.wardrobe, service.catalog.card.dimension)
+    pieces = _pieces(form.wardrobe, service.catalog.manifest.card.dimension)
 
     async def work() -> OutfitsOut:
         advice = await service.advice()

@@ -69,7 +69,7 @@ async def wardrobe_page(request: Request) -> Response:
 @pages.api_route("/quality", **_PAGE)
 async def quality_page(request: Request, service: Serving) -> Response:
     """Show the catalogue's last evaluation, if there is one."""
-    folder = service.catalog.folder
+    folder = service.catalog.backend.folder
     report, figures = await service.reading(lambda: (_report(folder), _figures(folder)))
     context = {
         "report": report,
@@ -84,7 +84,7 @@ async def quality_page(request: Request, service: Serving) -> Response:
 @pages.get("/quality/figures/{name}")
 async def figure(service: Serving, name: str) -> Response:
     """Return a figure of the evaluation: one of those that are there, never a path that is made up."""
-    folder = service.catalog.folder
+    folder = service.catalog.backend.folder
     figures = await service.reading(lambda: _figures(folder))
     if name not in figures:
         raise ProblemError(404, "the evaluation has no such figure")

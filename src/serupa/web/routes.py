@@ -267,7 +267,7 @@ async def facets(request: Request, service: Serving, where: Where = []) -> Facet
         conditions = as_filter(where)
         fields = [
             _facet(service.catalog, name, conditions)
-            for name, kind in service.catalog.fields.items()
+            for name, kind in service.catalog.manifest.fields.items()
             if kind != "words"
         ]
         return Facets(fields=[one for one in fields if one is not None])

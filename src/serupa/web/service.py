@@ -100,7 +100,7 @@ class Service:
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)
         self._learn_soon()
-        if self.catalog.folder is None:
+        if self.catalog.backend.folder is None:
             self._refreshing = asyncio.create_task(self._keep_fresh())
 
     def _new_pool(self, catalog: Catalog) -> EncodingPool:

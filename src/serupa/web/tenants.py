@@ -123,7 +123,8 @@ def share_encoders(catalogs: Sequence[Catalog]) -> None:
     """Let catalogues of the same encoder use one: its memory is needed once."""
     for number, catalog in enumerate(catalogs):
         for other in catalogs[:number]:
-            if catalog.share_encoder(other):
+            if catalog.manifest.same_encoder(other.manifest):
+                catalog.encoder = other.encoder
                 break
 
 

@@ -38,8 +38,8 @@ class Uploads:
 
     def __init__(self, catalog: Catalog, folder: str | os.PathLike[str] | None = None) -> None:
         self._catalog = catalog
-        if folder is None and catalog.folder is not None:
-            folder = catalog.folder / "photos"
+        if folder is None and catalog.backend.folder is not None:
+            folder = catalog.backend.folder / "photos"
         self._folder = None if folder is None else Path(folder).resolve()
 
     def add(
