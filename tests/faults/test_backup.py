@@ -228,4 +228,4 @@ def test_commands(root: Path, tmp_path: Path) -> None:
     done = run("restore", tmp_path / "b", "-c", tmp_path / "again")
     assert (done.returncode, "restored into" in done.stderr) == (0, True)
     done = run("restore", tmp_path / "b", "-c", tmp_path / "again")
-    assert (done.returncode, "is not empty" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+    assert (done.returncode, "is not empty" in done.stderr, "Traceback" in done.stderr) == (4, True, False)

@@ -239,8 +239,8 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
         if report.failures:  # a smaller gallery is easier: the two would not be compared on the same terms
             raise InvalidInputError(
                 catalog.path,
-                f"{len(report.failures)} photos cannot be indexed with {name}, so there is no fair comparison; "
-                f"the first: {report.failures[0].reason}",
+                f"{len(report.failures)} photos cannot be indexed with {name}, so there is no fair "
+                f"comparison; the first: {report.failures[0].reason}",
             )
     except BaseException:
         made.close()
