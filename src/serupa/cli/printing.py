@@ -70,7 +70,7 @@ def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> 
     cells = [[printable(cell) for cell in row] for row in rows]
     # piped into a file there is no width to respect, and cut cells would lose what was asked for
     console = Console(width=None if sys.stdout.isatty() else 200)
-    if console.width < _narrowest(columns, cells):
+    if sys.stdout.isatty() and console.width < _narrowest(columns, cells):
         for row in cells:
             pairs({title: cell for (title, _), cell in zip(columns, row, strict=True) if cell})
             line("")

@@ -168,11 +168,11 @@ class Encoder:
             If an embedding is not finite, or the model fails.
         """
         self._check_pixels(pixels)
-        embeddings = np.empty((len(pixels), self.dimension), np.float32)
+        embeddings = np.empty((len(pixels), self.card.dimension), np.float32)
         for start in range(0, len(pixels), self._chunk):
             chunk = pixels[start : start + self._chunk]
             # Some exports leave the pooled axes in place: (n, d, 1, 1)
-            rows = self._run(self._ports.output, chunk, (len(chunk), self.dimension, 1, 1), (2, 4))
+            rows = self._run(self._ports.output, chunk, (len(chunk), self.card.dimension, 1, 1), (2, 4))
             embeddings[start : start + len(chunk)] = rows.reshape(len(chunk), -1)
         return embeddings
 
@@ -197,11 +197,11 @@ class Encoder:
         output = self._ports.feature_map
         if output is None:
             raise UsageError(self.name, "gives no feature maps: its card names none (onnx.feature_map)")
-        side = self.input_size
+        side = self.card.input_size
         # No photo still has a shape: that of a grey one's map tells it
         shown = pixels if len(pixels) else np.zeros((1, side, side, 3), np.uint8)
         maps = [
-            self._run(output, chunk, (len(chunk), self.dimension), (4,))
+            self._run(output, chunk, (len(chunk), self.card.dimension), (4,))
             for chunk in (shown[start : start + self._chunk] for start in range(0, len(shown), self._chunk))
         ]
         return np.concatenate(maps)[: len(pixels)]
@@ -218,7 +218,7 @@ class Encoder:
         return embedding
 
     def _check_pixels(self, pixels: NDArray[np.uint8]) -> None:
-        side = self.input_size
+        side = self.card.input_size
         if (
             not isinstance(pixels, np.ndarray)
             or pixels.dtype != np.uint8

@@ -100,13 +100,15 @@ def choose_providers(wanted: Sequence[str] | None = None) -> list[str]:
     UnavailableError
         If one is not there; it lists those that are.
     """
-    import onnxruntime as ort
-
     if wanted is None:
         wanted = [name for name in os.environ.get("SERUPA_PROVIDERS", "").split(",") if name.strip()]
+    if not wanted:
+        return [_CPU]
+    import onnxruntime as ort
+
     available = {_short(name): name for name in ort.get_available_providers()}
     names = []
-    for name in wanted or [_CPU]:
+    for name in wanted:
         if _short(name) not in available:
             there = ", ".join(available.values())
             raise UnavailableError(
