@@ -426,3 +426,25 @@ def test_thumbnails_of_a_server_stay_within_its_setting(
         ]
     assert sum(sizes) > 10_000
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.jpg")) <= 10_000
+
+
+def test_decoders_that_are_stuck_make_it_not_ready(
+    shop: Catalog, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, preprocess = threading.Event(), shop.encoder.preprocess
+
+    def stuck(*given: Any) -> Any:
+        assert go.wait(30)
+        return preprocess(*given)
+
+    monkeypatch.setattr("serupa.web.service._READY_S", 0.3)
+    with running(shop) as (client, service), ThreadPoolExecutor(64) as clients:
+        assert client.get("/readyz").status_code == 200
+        monkeypatch.setattr(shop.encoder, "preprocess", stuck)
+        waiting = [clients.submit(search, client, items[0].image) for _ in range(40)]
+        until(lambda: service.pool.taken == 40)
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/healthz").status_code == 200
+        go.set()
+        assert {future.result(30).status_code for future in waiting} == {200}
+        assert client.get("/readyz").status_code == 200

@@ -207,3 +207,24 @@ def test_without_the_extra_one_line_says_which(shop: Path) -> None:
     assert done.returncode == MissingExtraError.exit_status
     assert "serupa[web]" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_told_to_stop_it_ends_in_time_whatever_is_stuck(shop: Path, items: list[Item]) -> None:
+    stuck = (
+        "import sys, time\n"
+        "from serupa.encoders.encoder import Encoder\n"
+        "Encoder.preprocess = lambda *_: time.sleep(200)\n"
+        "from serupa.cli import main\nmain()"
+    )
+    command = [sys.executable, "-c", stuck, *COMMAND[3:], "-c", str(shop), "--time-limit", "1"]
+    with closing(Process(command, {})) as process:
+        url = process.address()
+        with connection(url) as stream:
+            stream.sendall(request_of(Path(items[0].image).read_bytes(), "127.0.0.1"))
+            time.sleep(0.5)
+            process.tell(signal.SIGTERM)
+            code, log = process.ended()
+    assert code == 1
+    assert "did not end in time" in log
+    with Catalog.open(shop) as opened:
+        assert len(opened) == 7

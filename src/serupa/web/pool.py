@@ -109,6 +109,10 @@ class EncodingPool:
         finally:
             self._taken -= 1
 
+    async def decodes(self) -> None:
+        """Return as soon as a decoding thread has a moment: never, where all of them are stuck."""
+        await asyncio.get_running_loop().run_in_executor(self._decoders, int)
+
     def close(self) -> None:
         """End the threads; what is being encoded is finished first."""
         self._decoders.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import FrameType
@@ -30,6 +31,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+_LAST_S = 3  # for closing, once requests have had their time
 _KEEP_ALIVE_S = 15
 _CONNECTIONS = 2_000
 _HEAD_BYTES = 262_144  # an address with as many filters as the API takes, each letter written as 12 bytes
@@ -158,16 +160,32 @@ def _what(opened: Sequence[Catalog]) -> str:
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it takes requests."""
+    """A server that says when it takes requests, and ends in time when it is told to."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = started
+        self._watched = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; where something is stuck, without it. What was acknowledged is on the disk already."""
+        super().handle_exit(sig, frame)
+        if not self._watched:
+            self._watched = True
+            seconds = (self.config.timeout_graceful_shutdown or 0) + _LAST_S
+            watch = threading.Timer(seconds, _end)
+            watch.daemon = True
+            watch.start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+
+def _end() -> None:
+    errors.error("something did not end in time: the process ends without it")
+    os._exit(1)
 
 
 def _connections() -> int:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _THUMBNAILS_WAITING = 512
+_READY_S = 5.0  # of a probe
 _REFRESH_S = 5.0
 """How often a catalogue on a server is asked whether it was switched over: far below the time for which the
 points that were replaced stay there."""
@@ -271,12 +272,12 @@ class Service:
         ProblemError
             503 if not.
         """
-        self.pool  # noqa: B018 -- refuses while there is none
+        pool = self.pool
         try:
-            await asyncio.wait_for(self.reading(self.catalog.count), 5.0)
+            await asyncio.wait_for(asyncio.gather(self.reading(self.catalog.count), pool.decodes()), _READY_S)
         except Exception as error:
             errors.exception("not ready")
-            raise unavailable("the catalogue does not answer") from error
+            raise unavailable("the catalogue or the decoders do not answer") from error
 
 
 async def _gone(request: Request) -> None:
