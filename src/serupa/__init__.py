@@ -9,14 +9,12 @@
 
 from serupa.errors import (
     EARLIER_NAMES,
-    CatalogError,
     ConflictError,
     DamagedError,
     InvalidInputError,
     MissingExtraError,
     NotFoundError,
     SerupaError,
-    StoreError,
     UnavailableError,
     UsageError,
 )
@@ -25,6 +23,7 @@ TYPE_CHECKING = False  # as typing has it, which takes longer to load than all o
 if TYPE_CHECKING:
     from serupa.catalog import Catalog as Catalog
     from serupa.catalog.ingest import AddReport as AddReport
+    from serupa.catalog.query import SearchRequest as SearchRequest
     from serupa.catalog.results import Recommendation as Recommendation
     from serupa.catalog.results import SearchResult as SearchResult
     from serupa.encoders import Encoder as Encoder
@@ -46,6 +45,7 @@ _LATER = {
     "Hit": "serupa.items",
     "Item": "serupa.items",
     "Recommendation": "serupa.catalog.results",
+    "SearchRequest": "serupa.catalog.query",
     "SearchResult": "serupa.catalog.results",
     "load_encoder": "serupa.encoders",
 }
@@ -53,7 +53,6 @@ _LATER = {
 __all__ = [
     "AddReport",
     "Catalog",
-    "CatalogError",
     "ConflictError",
     "Crop",
     "DamagedError",
@@ -65,9 +64,9 @@ __all__ = [
     "MissingExtraError",
     "NotFoundError",
     "Recommendation",
+    "SearchRequest",
     "SearchResult",
     "SerupaError",
-    "StoreError",
     "UnavailableError",
     "UsageError",
     "__version__",

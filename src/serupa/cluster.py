@@ -28,7 +28,7 @@ import numpy as np
 
 from serupa.catalog import Catalog
 from serupa.catalog.ingest import AddReport, gone_from, remembered
-from serupa.errors import CatalogError, MissingExtraError
+from serupa.errors import MissingExtraError, UnavailableError
 from serupa.filters import Filter
 from serupa.items import Failure, FieldKind, Item
 from serupa.sources import Listing, Source, SourceOptions, read_source
@@ -86,7 +86,7 @@ def add_with_ray(
     ------
     MissingExtraError
         If the ``ray`` extra is not installed.
-    CatalogError
+    UnavailableError
         If the cluster cannot be reached, has no room for a worker, or a worker cannot do its work.
     """
     report, started, before = AddReport(), time.perf_counter(), catalog.count()
@@ -251,8 +251,9 @@ class _Cluster:
             try:
                 ray.init(self._address, logging_level="ERROR", log_to_driver=False, **local)
             except Exception as error:  # Ray's errors at this point are of many kinds
-                raise CatalogError(
-                    f"the Ray cluster {self._address or 'of this machine'} cannot be reached: {_line(error)}"
+                raise UnavailableError(
+                    f"the Ray cluster {self._address or 'of this machine'}",
+                    f"cannot be reached: {_line(error)}",
                 ) from error
             self._own = True
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -275,9 +276,10 @@ class _Cluster:
             threads = min(_THREADS, cpus) if workers is None else cpus // workers
         workers = workers or max(1, cpus // max(1, threads))
         if threads < 1 or workers * threads > cpus or (on_gpus and workers > gpus):
-            raise CatalogError(
-                f"the Ray cluster has {cpus} processors and {gpus} GPUs: no room for {workers} workers of "
-                f"{max(1, threads)} processors{' and a GPU' if on_gpus else ''} each"
+            raise UnavailableError(
+                "the Ray cluster",
+                f"has {cpus} processors and {gpus} GPUs: no room for {workers} workers of "
+                f"{max(1, threads)} processors{' and a GPU' if on_gpus else ''} each",
             )
         return {"workers": workers, "threads": threads, "gpus": int(on_gpus)}
 
@@ -299,7 +301,7 @@ class _Cluster:
         try:
             yield from dataset.iter_rows()
         except self._ray.exceptions.RayError as error:
-            raise CatalogError(f"a worker cannot go on: {_line(error)}") from error
+            raise UnavailableError("a worker", f"cannot go on: {_line(error)}") from error
 
 
 def _told(catalog: Catalog, listing: Listing, replace: bool) -> dict[str, Any]:

@@ -108,11 +108,13 @@ class MissingExtraError(UnavailableError):
 
 EARLIER_NAMES = frozenset(
     (
+        "CatalogError",
         "EncoderError",
         "FilterError",
         "ImageError",
         "ItemNotFoundError",
         "SourceError",
+        "StoreError",
         "TasteError",
         "WeightsError",
     )
@@ -126,22 +128,3 @@ if not TYPE_CHECKING:  # for programs that run, not for code that is written now
         if name in EARLIER_NAMES:
             return SerupaError
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-# The errors by room, until each room raises by cause.
-
-
-class CatalogError(SerupaError):
-    """A catalogue is missing, held by another process, or does not fit what is asked of it."""
-
-    http_status = 422
-
-
-class StoreError(CatalogError, UnavailableError):
-    """The engine under a catalogue failed."""
-
-    http_status = 503
-
-
-class StoreUnavailableError(StoreError):
-    """A server that keeps a catalogue does not answer."""
