@@ -191,7 +191,7 @@ def measure(folder: Path, source: Path, seconds: float) -> dict[str, Any]:
             rows.append(row)
         return {
             "items": len(own),
-            "encoder": own.card.name,
+            "encoder": own.manifest.card.name,
             "cpus": os.cpu_count(),
             "photo_bytes": round(statistics.median(map(len, photos))),
             "one_client": single,

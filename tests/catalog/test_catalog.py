@@ -372,6 +372,7 @@ def test_names_that_are_not_text_fail_alone(tmp_path: Path, items: list[Item]) -
         assert [item.id for item in catalog.items()] == ["line\nbreak.png"]
 
 
+@pytest.mark.slow
 def test_killed_while_indexing(tmp_path: Path) -> None:
     """Killed in the middle and run again: nothing lost, nothing double, nothing encoded twice."""
     for number in range(300):
@@ -459,6 +460,7 @@ def _png_header(width: int, height: int) -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_real_photos(luma: Path, tmp_path: Path) -> None:
     """The reference run: P@1 on products, every photo a query, itself left out (0.589, to 0.02)."""
     with Catalog.create(tmp_path / "c", resize="squash") as catalog:

@@ -232,6 +232,7 @@ def test_real_fashion_mnist(tmp_path: Path) -> None:
     assert by_hand > 0.6
 
 
+@pytest.mark.slow
 def test_luma_as_measured_before_the_first_line_of_code(luma: Path, tmp_path: Path) -> None:
     with Catalog.create(tmp_path / "catalog", resize="squash") as catalog:
         catalog.add(luma / "catalog.csv")

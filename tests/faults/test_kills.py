@@ -61,6 +61,7 @@ class Known:
         self.held, self.tuned, self._under_way = dict(found), told["tuned"], None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exact_below", "kills"), [(20_000, KILLS), (60, KILLS // 2)], ids=["scanned", "graph"]
 )

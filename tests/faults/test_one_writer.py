@@ -49,6 +49,7 @@ def test_a_lock_that_somebody_left_behind_holds_nobody_up(root: Path) -> None:
             Catalog.open(shop.catalog_of(root))
 
 
+@pytest.mark.slow
 def test_searches_never_show_half_an_item(root: Path) -> None:
     """While items are added, replaced and removed, every hit is one that was there at some moment, whole."""
     names = [f"x{number}" for number in range(8)]

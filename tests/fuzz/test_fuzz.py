@@ -24,6 +24,7 @@ def test_what_was_kept_passes(name: str) -> None:
         TARGETS[name](data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_fuzz(name: str, tmp_path: Path) -> None:
     """In a process of its own, with bounds on memory and on the time of each input."""

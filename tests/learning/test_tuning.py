@@ -149,6 +149,7 @@ def test_tuning_a_catalogue(tmp_path: Path, metrics: tuple[str, ...], never_enco
         np.testing.assert_allclose(shop.schema.map.apply(raw[1]), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_random_products_change_nothing(tmp_path: Path) -> None:
     embeddings, products, _ = product_photos(60)
     with filled(tmp_path / "shop", embeddings, np.random.default_rng(0).permutation(products)) as shop:
@@ -164,6 +165,7 @@ def test_random_products_change_nothing(tmp_path: Path) -> None:
         assert answers(shop) != before
 
 
+@pytest.mark.slow
 def test_tuning_again_starts_from_raw_embeddings(shop: Catalog) -> None:
     once = tune(shop)
     searched = shop.schema.map.apply(shop.embeddings()[1])
@@ -290,6 +292,7 @@ def test_two_labels(shop: Catalog) -> None:
     assert shop.manifest.tuning.notes["labels"] == {"product_id": 1.0, "category": 0.3}  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_real_photos(luma: Path, clothing: Path, tmp_path: Path) -> None:
     """The gain that tuning is for, and what it costs photos of another kind."""
     with Catalog.create(tmp_path / "luma") as catalog:

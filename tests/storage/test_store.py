@@ -126,6 +126,7 @@ def test_many_exact_queries_are_one_pass(
         np.testing.assert_allclose([n.distance for n in one], distances[nearest], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_many_exact_queries_with_a_filter(store: VectorStore, vectors: np.ndarray) -> None:
     many = np.tile(vectors, (scan.FROM // COUNT + 1, 1))
     red = as_filter({"color": "red"})

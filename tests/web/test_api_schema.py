@@ -27,6 +27,7 @@ api_key = "{KEY}"
 """
 
 
+@pytest.mark.slow
 def test_no_request_breaks_it(tmp_path: Path, items: list[Item]) -> None:
     pytest.importorskip("schemathesis")
     with Catalog.create(tmp_path / "catalog", metrics=("cosine", "euclidean")) as made:
