@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from serupa import AddReport, Catalog, SerupaError
 from serupa.cli.commands import app
+from serupa.errors import UsageError
 from serupa.files import http
 from serupa.sources import SourceOptions
 from tests.conftest import draw_photo
@@ -199,3 +200,19 @@ def test_thousands_of_addresses_that_fail_stall_and_limit_by_turns(
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{count} addresses: {time.perf_counter() - started:.1f} s, {grown_mb:.0f} MB more")
     assert grown_mb < 1500
+
+
+def test_a_table_that_was_mended_gets_its_types_back(folder: Path, tmp_path: Path) -> None:
+    path = csv_table(folder / "t.csv", [["image", "price"], ["0.png", "on request"], ["1.png", "5"]])
+    with Catalog.create(tmp_path / "c") as catalog:
+        catalog.add(path)
+        with pytest.raises(UsageError):
+            list(catalog.items(["price<6"]))
+        csv_table(path, [["image", "price"], ["0.png", "7"], ["1.png", "5"]])
+        catalog.add(path)
+        assert catalog.facets("price") == (5, 7)
+        assert [item.id for item in catalog.items(["price<6"])] == ["1.png"]
+    with Catalog.open(tmp_path / "c") as catalog:
+        csv_table(path, [["image", "price"], ["0.png", "free"], ["1.png", "5"]])
+        catalog.add(path)
+        assert catalog.facets("price") == [("5", 1), ("free", 1)]

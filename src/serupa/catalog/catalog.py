@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from serupa.catalog import query
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
-from serupa.catalog.schema import item_of, new_fields, schema_of
+from serupa.catalog.schema import item_of, kind_of, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import ConflictError, UsageError
 from serupa.filters import Scalar, Where
-from serupa.items import OWN_FIELDS, Item
+from serupa.items import OWN_FIELDS, FieldKind, Item
 from serupa.progress import Progress, silent
 from serupa.storage.base import Backend, Point, grouped
 from serupa.storage.manifest import CatalogManifest, TuningInfo, replace
@@ -285,18 +285,25 @@ class Catalog:
         for name in ("product_id", "content", "indexed_from"):
             self.store.index_field(name, OWN_FIELDS[name])
         seen: set[int] = set()
+        numbers: set[str] = set()
+
+        def note(item: Item) -> None:
+            self._note_fields(item)
+            numbers.update(name for name, value in item.attributes.items() if kind_of(value) == "number")
+
         report = add_entries(
             self.encoder,
             self.store,
             self.schema,
             remembered(listing, seen) if listing.name else listing,
-            note=self._note_fields,
+            note=note,
             options=AddOptions(listing.name, replace, listing.timeout_s),
             progress=progress,
         )
         report.notes = listing.notes
         if listing.name and listing.is_complete and not listing.is_part:
             report.gone = gone_from(self.store, listing.name, seen)
+        self._note_mended(numbers)
         self._index_fields()
         if report.added or report.updated:
             self.store.optimize()
@@ -638,11 +645,21 @@ class Catalog:
                     self.path, f"was made with other weights than {weights}", "use another directory"
                 )
 
+    def _note_mended(self, numbers: set[str]) -> None:
+        """Record which of these fields are numbers again, since no item has text there any more."""
+        fields = self.manifest.fields
+        texts = [name for name in numbers if fields.get(name) == "text"]
+        for name in texts:
+            self.store.index_field(name, "text")
+        self._add_fields({name: "number" for name in texts if not self.store.facet(name, limit=1)})
+
     def _note_fields(self, item: Item) -> None:
         """Record what attributes an item has, before the item is stored."""
-        kinds = new_fields(item, self.manifest.fields)
+        self._add_fields(new_fields(item, self.manifest.fields))
+
+    def _add_fields(self, kinds: Mapping[str, FieldKind]) -> None:
         if kinds:
-            self.manifest = replace(self.manifest, fields=self.manifest.fields | kinds)
+            self.manifest = replace(self.manifest, fields=self.manifest.fields | dict(kinds))
             self.backend.add_fields(self.manifest, kinds)
 
     def _index_fields(self) -> None:

@@ -136,7 +136,7 @@ class VectorStore(Protocol):
         """Return how many points the filter lets through."""
 
     def index_field(self, field: str, kind: FieldKind) -> None:
-        """Make filters and counts on a field fast; called again, it does nothing."""
+        """Make filters and counts on a field fast; called again for the same kind, it does nothing."""
 
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Scalar, int]]:
         """Return the values of an indexed text field with their counts, most frequent first."""

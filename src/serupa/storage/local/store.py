@@ -90,7 +90,7 @@ class LocalStore:
         with huge_pages():
             reserve = self._reserve if self._small_vectors else 0
             self._shard: Any = Fence(directory, lambda: self._load(self._small_vectors), reserve)
-        self._indexes = set(self._shard.info().payload_schema)
+        self._indexes = {key: index.data_type for key, index in self._shard.info().payload_schema.items()}
         self._adapt()
 
     def _load(self, small_vectors: bool) -> Any:
@@ -342,12 +342,13 @@ class LocalStore:
     def index_field(self, field: str, kind: FieldKind) -> None:
         q = self._engine
         key = payload_key(field)
-        # the engine lists its indexes under the key without its quotes where none are needed
-        if kind == "words" or key in self._indexes or key.replace('"', "") in self._indexes:
-            return
         schema = q.PayloadSchemaType.Keyword if kind == "text" else q.PayloadSchemaType.Float
+        # the engine lists its indexes under the key without its quotes where none are needed
+        before = self._indexes.get(key, self._indexes.get(key.replace('"', "")))
+        if kind == "words" or before == schema:
+            return
         self._shard.update(q.UpdateOperation.create_field_index(key, schema))
-        self._indexes.add(key)
+        self._indexes[key] = schema
 
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Scalar, int]]:
         answer = self._shard.facet(

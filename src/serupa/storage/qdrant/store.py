@@ -115,7 +115,7 @@ class QdrantStore:
         self._written = written
         params = self._info().config.params.vectors
         self._names = set(params) if isinstance(params, dict) else set()
-        self._indexes: set[str] | None = None
+        self._indexes: dict[str, models.PayloadSchemaType] | None = None
 
     def _info(self) -> models.CollectionInfo:
         try:
@@ -339,15 +339,16 @@ class QdrantStore:
         m = self._models
         key = payload_key(field)
         if self._indexes is None:
-            self._indexes = set(self._info().payload_schema)
-        # the server lists its indexes under the key without its quotes where none are needed
-        if kind == "words" or key in self._indexes or key.replace('"', "") in self._indexes:
-            return
+            self._indexes = {key: index.data_type for key, index in self._info().payload_schema.items()}
         schema = m.PayloadSchemaType.KEYWORD if kind == "text" else m.PayloadSchemaType.FLOAT
+        # the server lists its indexes under the key without its quotes where none are needed
+        before = self._indexes.get(key, self._indexes.get(key.replace('"', "")))
+        if kind == "words" or before == schema:
+            return
         self._change(
             lambda client: client.create_payload_index(self.collection, key, field_schema=schema, wait=True)
         )
-        self._indexes.add(key)
+        self._indexes[key] = schema
 
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Scalar, int]]:
         answer = self._connection.read(
