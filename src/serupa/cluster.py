@@ -151,7 +151,7 @@ class Worker:
             return {"report": [_written(self._add(items))]}
         self._outbox.clear([json.loads(one) for one in batch["stored"] if one])
         report = self._add(items)
-        return {"report": [_written(report)]} | self._outbox.rows(tuple(self._catalog.schema.dimensions))
+        return {"report": [_written(report)]} | self._outbox.rows(tuple(self._catalog.manifest.dimensions))
 
     def _add(self, items: Sequence[Item]) -> AddReport:
         part = Listing(lambda: iter(items), self._source, timeout_s=self._timeout_s, is_part=True)
@@ -351,7 +351,7 @@ def _take(catalog: Catalog, row: Mapping[str, Any], report: AddReport) -> None:
 
 def _write(catalog: Catalog, row: Mapping[str, Any]) -> None:
     payloads = json.loads(row["points"])
-    names = tuple(catalog.schema.dimensions)
+    names = tuple(catalog.manifest.dimensions)
     vectors = {
         name: np.frombuffer(row[f"vector:{name}"], np.float32).reshape(len(payloads), -1)
         for name in (names if payloads else ())

@@ -101,7 +101,7 @@ def test_vectors_that_were_damaged_are_repaired(catalog: Catalog, server: Server
     address = server.address("damaged")
     copy_catalog(catalog, address)
     with Catalog.open(address) as there:
-        names = tuple(there.schema.dimensions)
+        names = tuple(there.manifest.dimensions)
         (point,) = there.store.get(["item-05"], vectors=names).values()
         there.store.upsert([replace(point, vectors={n: v + 0.01 for n, v in point.vectors.items()})])
     report = copy_catalog(catalog, address)

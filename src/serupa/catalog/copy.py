@@ -165,7 +165,7 @@ def _copy_points(source: Catalog, copy: Catalog, report: CopyReport, total: int,
         missing = [p.id for p in batch if p.id not in there or there[p.id].payload != p.payload]
         report.unchanged += len(batch) - len(missing)
         if missing:
-            points = source.store.get(missing, vectors=tuple(source.schema.dimensions))
+            points = source.store.get(missing, vectors=tuple(source.manifest.dimensions))
             copy.put([points[i] for i in missing if i in points])
             report.copied += len(missing)
     tell("copying", total, total)
@@ -185,7 +185,7 @@ def _remove_strangers(source: Catalog, copy: Catalog, report: CopyReport) -> Non
 
 def _compare(source: Catalog, copy: Catalog, report: CopyReport, total: int, tell: Progress) -> None:
     """Read everything back; what differs is written once more, and must not differ then."""
-    names = tuple(source.schema.dimensions)
+    names = tuple(source.manifest.dimensions)
     sums = {name: (_Checksum(), _Checksum()) for name in names}
     done = 0
     for batch in source.store.scroll(vectors=names, batch=_BATCH):

@@ -86,12 +86,6 @@ class PointSchema:
     map: VectorMap
 
     @property
-    def dimensions(self) -> dict[str, int]:
-        """The named vectors, with their lengths."""
-        searched: dict[str, int] = dict.fromkeys(self.metrics, self.map.dimension)
-        return searched if self.map.is_identity else searched | {"raw": self.map.encoded}
-
-    @property
     def embedding_name(self) -> str:
         """The named vector that raw embeddings are worked out from."""
         if not self.map.is_identity:
