@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serupa.errors import InvalidInputError, NotFoundError, UsageError
-from serupa.items import Attribute, Failure, Item
+from serupa.items import Attribute, Failure, Item, is_attribute_name
 from serupa.sources.embedded import is_embedded, unpack
 from serupa.sources.feeds import FEEDS, Feed, feed_of
 from serupa.sources.listing import Entry, Listing, Row, RowOrFailure, SourceOptions, Table
@@ -22,7 +22,6 @@ from serupa.sources.values import (
     encodable,
     identity_of,
     is_price_name,
-    is_usable_name,
     shown,
     whole_number,
 )
@@ -144,7 +143,7 @@ class _Reader:
         for name in sorted(self.left_out):
             self.notes.append(
                 f"column {shown(name[:40])} is left out: a name may not hold quotes or backslashes, nor be "
-                f"content; --columns gives it another"
+                "one of Serupa's own; --columns gives it another"
             )
         notes = (column.note(self.table.unit) for column in self.columns.values())
         self.notes.extend(note for note in notes if note)
@@ -156,7 +155,7 @@ class _Reader:
                     text = str(value)
                     ids[name].add("whole" if whole_number(text) != text else "other")
             elif name != "image" and name:
-                if not is_usable_name(name):
+                if not is_attribute_name(name):
                     self.left_out.add(name)
                 elif self._is_typed_by_us(name, value, stated):
                     column = self.columns.get(name)

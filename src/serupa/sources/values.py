@@ -323,8 +323,3 @@ def checked_types(types: Mapping[str, str]) -> dict[str, ColumnType]:
             )
         checked[name] = match
     return checked
-
-
-def is_usable_name(name: str) -> bool:
-    """Tell whether an attribute may have this name: the engine can ask for no quotes and backslashes."""
-    return bool(name.strip()) and not set(name) & {'"', "\\"} and name not in ("id", "product_id", "content")

@@ -50,7 +50,13 @@ function show(item, photos) {
   const facts = known.filter((entry) => !prose.includes(entry) && !TOLD_ELSEWHERE.has(entry[0]));
   if (item.product_id && item.product_id !== attributes.name) facts.push(["product_id", item.product_id]);
   $("#attributes").replaceChildren(...facts.map(([field, value]) =>
-    h("div", {}, h("dt", {}, fieldName(field)), h("dd", {}, shown(value)))));
+    h("div", {}, h("dt", {}, fieldName(field)), h("dd", {}, told(value)))));
+}
+
+// an address leads there: the link of a feed sends the shopper to the shop
+function told(value) {
+  if (typeof value !== "string" || !/^https?:\/\//i.test(value) || !URL.canParse(value)) return shown(value);
+  return h("a", { href: value, rel: "noopener" }, new URL(value).host);
 }
 
 function view(photo, i, photos) {
