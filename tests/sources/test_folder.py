@@ -191,3 +191,12 @@ def test_patterns(tmp_path: Path) -> None:
     assert ids(tmp_path, exclude=("drafts/*",)) == ["a.gif", "a.jpg", "hats/d.jpg"]
     assert ids(tmp_path, include=("hats/*", "*.gif")) == ["a.gif", "hats/d.jpg"]
     assert failures(tmp_path, exclude=("*.gif",)) == []
+
+
+def test_a_folder_that_is_nearly_a_data_set_says_what_it_lacks(tmp_path: Path) -> None:
+    photo(tmp_path / "img" / "WOMEN" / "1.jpg")
+    (tmp_path / "Anno").mkdir()
+    table(tmp_path / "Anno" / "list_item_inshop.txt", "1\nid_00000001\n")
+    found = listing(tmp_path)
+    assert [entry.id for entry in found] == ["img/WOMEN/1.jpg"]
+    assert "list_eval_partition.txt" in found.notes[0]

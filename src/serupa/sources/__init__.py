@@ -13,6 +13,7 @@ from serupa.errors import InvalidInputError, NotFoundError
 from serupa.files.urls import is_url
 from serupa.items import Failure, Item
 from serupa.sources.datasets import dataset_in
+from serupa.sources.deepfashion import missing_of_deepfashion
 from serupa.sources.folder import list_folder, list_remote_folder
 from serupa.sources.listing import Entry, Listing, SourceOptions
 from serupa.sources.remote import is_remote_table, local_path, remote_table
@@ -120,7 +121,7 @@ def _local(path: Path, options: SourceOptions) -> Listing:
     if _is_folder(path):
         dataset = dataset_in(path)
         if dataset is None:
-            return list_folder(path, options)
+            return _plain_folder(path, options)
         return Listing(lambda: dataset.read(path), count=lambda: dataset.count(path))
     if path.suffix.lower() == ".zip":
         return list_remote_folder(f"zip://::{path.as_uri()}", options)
@@ -131,6 +132,21 @@ def _local(path: Path, options: SourceOptions) -> Listing:
             hint = "save the sheet as CSV (UTF-8)"
         raise InvalidInputError(path, "not a source", hint)
     return list_table(open_table(path), str(path.parent), options)
+
+
+def _plain_folder(path: Path, options: SourceOptions) -> Listing:
+    listing = list_folder(path, options)
+    missing = missing_of_deepfashion(path)
+    if not missing:
+        return listing
+    note = f"read as a folder of photos: {missing}"
+    entries = listing.entries
+
+    def noted() -> Iterator[Entry]:
+        yield from entries()
+        listing.notes.append(note)
+
+    return replace(listing, entries=noted)
 
 
 def _remote(url: str, options: SourceOptions) -> Listing:

@@ -27,6 +27,7 @@ _CATEGORY_LISTS = ("list_category_img.txt", "list_category_cloth.txt", "list_att
 _FIRST_COLUMNS = {"image_name", "image_pair_name_1", "item_id", "category_name", "attribute_name"}
 _PHOTOS = {".jpg", ".jpeg", ".png"}
 _CLOTHES_TYPES = {"1": "upper body", "2": "lower body", "3": "full body"}
+_OTHER_LISTS = ("list_item_inshop.txt", "list_bbox_inshop.txt", "list_item_consumer2shop.txt")
 _LINE_LENGTH = 1_000  # of a header; the first line of any other file may be as long as the file
 
 
@@ -49,6 +50,15 @@ def detect_deepfashion(directory: str | Path) -> str | None:
     ):
         return "deepfashion-category"
     return None
+
+
+def missing_of_deepfashion(directory: str | Path) -> str:
+    """Say what a folder lacks that is nearly a benchmark; nothing where it is none, or whole."""
+    root = Path(directory)
+    lists = [name for name in (_PARTITION, *_OTHER_LISTS) if _find_list(root, name)]
+    if not lists or detect_deepfashion(root) is not None:
+        return ""
+    return f"{', '.join(lists)} is DeepFashion's, but no {_PARTITION} says which photos are of which product"
 
 
 def deepfashion_category(directory: str | Path) -> Iterator[Item]:
