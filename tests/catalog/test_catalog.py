@@ -24,6 +24,7 @@ from serupa import (
 from serupa.catalog.query import SearchRequest, rank
 from serupa.encoders import Card, load_card
 from serupa.errors import DamagedError, InvalidInputError, SerupaError, UnavailableError, UsageError
+from serupa.storage.manifest import replace as manifest_with
 from serupa.vectors import METRICS
 from tests.conftest import draw_photo
 
@@ -358,6 +359,19 @@ def test_bad_attributes_fail_alone(tmp_path: Path, items: list[Item]) -> None:
         report = catalog.add([*bad, items[1]])
         assert [f.id for f in report.failures] == ["a", "b", "c", "d"]
         assert [i.id for i in catalog.items()] == [items[1].id]
+
+
+@pytest.mark.parametrize("name", ["price\\net", 'size "EU"'])
+def test_a_field_that_the_engine_cannot_index_is_left_out(
+    tmp_path: Path, items: list[Item], name: str
+) -> None:
+    """A catalogue of an earlier version may have noted one: it opens, grows and opens again."""
+    with Catalog.create(tmp_path / "c") as catalog:
+        catalog.backend.add_fields(manifest_with(catalog.manifest, fields={name: "text"}), {name: "text"})
+    for number in (2, 3):
+        with Catalog.open(tmp_path / "c") as catalog:
+            catalog.add(items[:number])
+            assert len(catalog) == number
 
 
 def test_names_that_are_not_text_fail_alone(tmp_path: Path, items: list[Item]) -> None:

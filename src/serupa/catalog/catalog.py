@@ -19,7 +19,7 @@ from serupa.catalog.schema import item_of, kind_of, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import ConflictError, UsageError
 from serupa.filters import Scalar, Where
-from serupa.items import OWN_FIELDS, FieldKind, Item
+from serupa.items import OWN_FIELDS, FieldKind, Item, is_attribute_name
 from serupa.progress import Progress, silent
 from serupa.storage.base import Backend, Point, grouped
 from serupa.storage.manifest import CatalogManifest, TuningInfo, replace
@@ -665,7 +665,8 @@ class Catalog:
     def _index_fields(self) -> None:
         """Make filters and counts on every field fast."""
         for name, kind in (OWN_FIELDS | self.manifest.fields).items():
-            self.store.index_field(name, kind)
+            if name in OWN_FIELDS or is_attribute_name(name):  # older catalogues may have taken other names
+                self.store.index_field(name, kind)
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serupa.catalog.schema import PointSchema
-from serupa.items import OWN_FIELDS, FieldKind
+from serupa.items import OWN_FIELDS, FieldKind, is_attribute_name
 from serupa.progress import Progress
 from serupa.storage.base import Point, VectorStore
 
@@ -31,7 +31,8 @@ class Copying:
     def copy(self, fields: Mapping[str, FieldKind], progress: Progress) -> None:
         """Fill the new store with what the old one holds, and build its index."""
         for name, kind in (OWN_FIELDS | dict(fields)).items():
-            self._new.index_field(name, kind)
+            if name in OWN_FIELDS or is_attribute_name(name):
+                self._new.index_field(name, kind)
         done, total = 0, self._old.count()
         for batch in self._old.scroll(vectors=self._names):
             progress("writing vectors", done, total)
