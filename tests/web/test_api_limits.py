@@ -448,3 +448,25 @@ def test_decoders_that_are_stuck_make_it_not_ready(
         go.set()
         assert {future.result(30).status_code for future in waiting} == {200}
         assert client.get("/readyz").status_code == 200
+
+
+def test_learning_that_meets_a_change_is_done_again(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    learn, calls = Advice.of, []
+
+    def gone(catalog: Catalog, shopfront: Shopfront) -> Advice:
+        calls.append(catalog)
+        if len(calls) == 1:
+            raise NotFoundError("item-00", "no such item")
+        return learn(catalog, shopfront)
+
+    monkeypatch.setattr(Advice, "of", gone)
+    photo = Path(items[0].image).read_bytes()
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        catalog.add(items[:3])
+        with running(catalog) as (client, _):
+            until(lambda: bool(calls))
+            statuses = [client.post("/api/v1/garment", files={"photo": photo}).status_code for _ in range(2)]
+            assert statuses[-1] == 200
+    assert "Traceback" not in caplog.text

@@ -201,6 +201,8 @@ class Service:
         """See many photos before somebody waits for it: outfits go by their colours."""
         try:
             shopfront.look_ahead(lambda: self._pool is not None)
+        except SerupaError as error:
+            errors.warning("the shop's colours could not be seen: %s", error)
         except Exception:
             errors.exception("the shop's colours could not be seen")
 
@@ -214,14 +216,16 @@ class Service:
         """Learn until nothing has changed meanwhile, on a thread of its own."""
         loop = asyncio.get_running_loop()
         learned = None
-        try:
-            while learned != self._state():
-                learned = self._state()
+        while learned != self._state():
+            learned = self._state()
+            try:
                 self._advice = await loop.run_in_executor(
                     self._learner, Advice.of, self.catalog, self._shopfront
                 )
-        except Exception:
-            errors.exception("nothing could be learned from the catalogue for advice")
+            except SerupaError as error:  # such as an item that was removed meanwhile
+                errors.warning("nothing could be learned from the catalogue for advice: %s", error)
+            except Exception:
+                errors.exception("nothing could be learned from the catalogue for advice")
 
     def _state(self) -> tuple[Catalog, int]:
         return self.catalog, self._changes
