@@ -209,6 +209,7 @@ def test_without_the_extra_one_line_says_which(shop: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_told_to_stop_it_ends_in_time_whatever_is_stuck(shop: Path, items: list[Item]) -> None:
     stuck = (
         "import sys, time\n"

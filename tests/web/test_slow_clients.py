@@ -90,6 +90,7 @@ def test_a_body_that_comes_byte_by_byte(server: str, items: list[Item]) -> None:
         assert answer_of(stream)[0] == 408
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_not_taken(server: str) -> None:
     """The connection is cut, and its megabytes are let go of."""
     with socket.socket() as stream:
