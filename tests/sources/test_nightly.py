@@ -153,6 +153,7 @@ def test_what_cron_sees(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
     none = csv_table(folder / "none.csv", [["image"], ["gone.png"]])
     assert index(none, "-c", tmp_path / "n")[0] == 1
+    assert not (tmp_path / "n").exists()
     assert index(none, "-c", tmp_path / "n", "--fail-on", "none")[0] == 0
 
 

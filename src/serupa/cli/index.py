@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -167,6 +169,7 @@ def index(
         timeout_s=timeout,
         strict=strict,
     )
+    is_new = "://" not in catalog and not Path(catalog).exists()
     listing = read_source(source, options)  # before a catalogue is made: a refused source leaves none behind
     ray = {"address": ray_address, "workers": workers, "threads": worker_threads} if engine == "ray" else None
     with Catalog.create(
@@ -194,6 +197,8 @@ def index(
     if report.failures and (strict or fail_on == "any"):
         raise InvalidInputError(source, f"{len(report.failures)} of {report.seen} could not be used")
     if report.failures and fail_on == "all" and not total:
+        if is_new:
+            shutil.rmtree(catalog)
         raise InvalidInputError(source, f"none of its {report.seen} photos could be used")
 
 
