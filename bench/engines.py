@@ -51,7 +51,7 @@ class Serupa:
 
     def search(self, asked: NDArray[np.float32], width: int, exact: bool) -> Rows:
         if width:
-            self._store._width = width
+            self._store._ef_search = width
         found = self._store.search(asked, "cosine", NEIGHBORS, exact=exact, payload=False)
         return np.array([[int(one.id) for one in answer] for answer in found])
 

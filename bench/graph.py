@@ -25,7 +25,7 @@ import qdrant_edge as q
 from bench import vectors
 from bench.engines import resident_mb
 from bench.tables import markdown
-from serupa.storage.local.pages import huge_pages
+from serupa.storage.local.pages import huge_pages, use_huge_pages
 
 _BATCH = 512
 
@@ -132,6 +132,7 @@ def main() -> None:
         folder = scratch / str(asked.size)
         vectors.write(folder, asked.size)
         seconds, before = build(folder, asked), resident_mb()
+        use_huge_pages()
         with contextlib.nullcontext() if asked.small_pages else huge_pages():
             shard = q.EdgeShard.load(str(folder / "graph"), config(asked))
         for thread in threading.enumerate():

@@ -37,6 +37,7 @@ class Engine:
     client: QdrantClient = field(default_factory=lambda: QdrantClient(":memory:"))
     lock: threading.Lock = field(default_factory=threading.Lock)
     asked: dict[str, int] = field(default_factory=dict)
+    layouts: dict[str, dict[str, int]] = field(default_factory=dict)  # what collections were made with
     key: str | None = None
 
     def do(self, name: str, work: Callable[[QdrantClient], Any]) -> Any:
@@ -233,6 +234,9 @@ def _updated(count: int = 1) -> Any:
     return result if count == 1 else [result] * count
 
 
+_LAYOUT = ("shard_number", "replication_factor", "write_consistency_factor")
+
+
 class _Collections:
     """The part of the Collections service that Serupa uses."""
 
@@ -244,6 +248,8 @@ class _Collections:
 
     def Get(self, request: Any, context: Any) -> Any:  # noqa: N802
         info = _answering(self._engine, "get", context, lambda c: c.get_collection(request.collection_name))
+        for key, value in self._engine.layouts.get(request.collection_name, {}).items():
+            setattr(info.config.params, key, value)
         return q.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(info))
 
     def List(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -262,6 +268,7 @@ class _Collections:
             context,
             lambda c: c.create_collection(name, vectors_config=vectors or {}, metadata=metadata),
         )
+        self._engine.layouts[name] = {key: getattr(request, key) for key in _LAYOUT if request.HasField(key)}
         return q.CollectionOperationResponse(result=made)
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from serupa import Catalog
+from serupa.catalog.backup import check
 from serupa.catalog.query import SearchRequest
-from serupa.errors import DamagedError, UnavailableError
+from serupa.errors import ConflictError, DamagedError, UnavailableError
 from serupa.learning.whitening import Whitening, fit_whitening
 from serupa.storage.local.backend import LocalBackend
 from serupa.storage.local.store import LocalStore
@@ -98,3 +99,26 @@ def test_points_that_are_missing_are_named_and_nothing_is_removed(tmp_path: Path
     assert (path / "points-1").exists()
     (tmp_path / "elsewhere").rename(path / "points-2")
     Catalog.open(path).close()
+
+
+def test_a_catalogue_that_may_only_be_read_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, or on a read-only disk: it is searched in a copy, and never changed."""
+    path, copies = tmp_path / "shop", tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    with filled(path, *product_photos(10)) as shop:
+        expected = shop.similar("0003", 5).hits
+        with pytest.raises(ConflictError), monkeypatch.context() as patch:
+            patch.setattr("os.access", lambda *_: False)
+            Catalog.open(path)
+    before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with Catalog.open(path) as shop:
+        assert shop.similar("0003", 5).hits == expected
+        assert len(list(copies.iterdir())) == 1
+        with pytest.raises(UnavailableError):
+            shop.remove(["0003"])
+        assert len(shop) == 40
+    assert check(path) == 40
+    assert not list(copies.iterdir())
+    assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before

@@ -13,6 +13,21 @@ import pytest
 from serupa.storage.local import pages
 
 
+@pytest.fixture(autouse=True)
+def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_wanted", threading.Event())
+    pages.use_huge_pages()
+
+
+def test_nothing_is_done_in_a_process_that_did_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_wanted", threading.Event())
+    monkeypatch.setattr(pages, "_advise", lambda _: pytest.fail("asked for huge pages"))
+    with pages.huge_pages():
+        filled = np.ones(pages.SMALLEST // 4)
+    settle()
+    assert filled.sum() == len(filled)
+
+
 def huge_kb() -> int:
     return int(re.search(r"AnonHugePages:\s+(\d+)", Path("/proc/self/smaps_rollup").read_text())[1])  # type: ignore[index]
 

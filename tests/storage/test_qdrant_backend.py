@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,6 +27,7 @@ from serupa.vectors import METRICS
 
 # the same tests, on the catalogue below
 from tests.catalog.test_catalog import (  # noqa: F401
+    same_hits,
     test_a_crop_is_searched_with,
     test_a_photo_known_under_another_id_is_not_encoded,
     test_add_then_search_by_every_photo,
@@ -91,7 +97,7 @@ def test_two_writers_note_fields_together(catalog: Catalog, address: str, items:
         catalog.add([replace(items[0], attributes={"fit": "slim"})])
         other.add([replace(items[1], attributes={"length": 3})])
     with Catalog.open(address) as third:
-        assert (third.fields["fit"], third.fields["length"]) == ("text", "number")
+        assert (third.manifest.fields["fit"], third.manifest.fields["length"]) == ("text", "number")
 
 
 def whitening(catalog: Catalog, dimension: int = 8):  # type: ignore[no-untyped-def]
@@ -109,11 +115,12 @@ def test_tuning_moves_the_alias(catalog: Catalog, server: Server, address: str, 
     assert collections(server, name) == [f"{name}.1", f"{name}.2", f"{name}.2.tuning"]
     assert catalog.manifest.tuning is not None and catalog.manifest.tuning.dimension == 8
     # whoever reads goes on, from the points that it knows, until it looks
-    assert reader.similar("item-00", 5).hits == before.hits
+    same_hits(reader.similar("item-00", 5), before)
     fresh = reader.refreshed()
     assert fresh is not reader and fresh.refreshed() is fresh
     np.testing.assert_array_equal(fresh.schema.map.whitening.projection, learned.projection)  # type: ignore[union-attr]
-    assert fresh.similar("item-00", 5).hits == catalog.similar("item-00", 5).hits != before.hits
+    same_hits(fresh.similar("item-00", 5), catalog.similar("item-00", 5))
+    assert fresh.similar("item-00", 5)[0].distance != pytest.approx(before[0].distance, abs=1e-3)
     assert fresh.search(items[3].image, 1)[0].item.id == items[3].id
     # whoever writes to the old points is told
     with pytest.raises(ConflictError):
@@ -209,6 +216,63 @@ def test_a_draft_that_fails_leaves_nothing(
     assert collections(server, name) == [f"{name}.1"]
     catalog.use_whitening(whitening(catalog))
     assert len(catalog) == 24
+
+
+def test_a_draft_is_kept_as_the_catalogue_is(server: Server, items: list[Item]) -> None:
+    """Not as the address says that was given to the command: replicas are asked for when it is made."""
+    with Catalog.create(server.address("replicated", replicas=2, shards=3)) as made:
+        made.add(items)
+    with Catalog.open(server.address("replicated")) as catalog:
+        catalog.use_whitening(whitening(catalog))
+        told = catalog.info()["server"]
+        assert (told["replicas"], told["shards"], told.get("asked")) == (2, 3, None)
+        layouts = server.engine.layouts
+        assert layouts["replicated.2"] == layouts["replicated.1"]
+        assert layouts["replicated.2.tuning"]["replication_factor"] == 2
+        layouts["replicated.2"]["replication_factor"] = 1
+        assert catalog.info()["server"]["asked"] == {"replicas": 2}
+
+
+def test_a_lease_of_a_process_that_is_gone_is_taken_at_once(catalog: Catalog, address: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    now = {"token": "t", "since": time.time(), "host": socket.gethostname(), "pid": child.pid}
+    with Catalog.open(address) as other:
+        metadata = {"switching": {**now, "pid": os.getpid(), "draft": "theirs"}}
+        other.backend.connection.note(catalog.manifest.store, metadata)  # type: ignore[attr-defined]
+        with pytest.raises(ConflictError):
+            catalog.use_whitening(None)
+        other.backend.connection.note(catalog.manifest.store, {"switching": now})  # type: ignore[attr-defined]
+        catalog.use_whitening(None)
+
+
+def test_leftovers_of_a_draft_never_decide_whether_it_opens(
+    catalog: Catalog, server: Server, address: str
+) -> None:
+    """Only the collection in use is looked at; the next writer removes the others."""
+    name = parse_address(address).name
+    for left in (f"{name}.7", f"{name}.7.tuning"):
+        server.engine.client.create_collection(left, vectors_config={})
+    asked: list[str] = []
+    backend = catalog.backend
+    look = backend.connection.metadata  # type: ignore[attr-defined]
+    backend.connection.metadata = lambda one: asked.append(one) or look(one)  # type: ignore
+    backend.open(backend.load())
+    assert set(asked) == {name}
+    with Catalog.open(address) as writer:
+        writer.remove(["item-00"])
+    assert collections(server, name) == [f"{name}.1"]
+
+
+def test_a_name_that_was_published_can_be_used_again(server: Server, items: list[Item]) -> None:
+    live, staged = server.address("shown"), server.address("prepared")
+    for number in (3, 4):
+        with Catalog.create(staged) as new:
+            assert len(new) == 0
+            new.add(items[:number])
+        publish(parse_address(staged), parse_address(live))
+        with Catalog.open(live) as opened:
+            assert len(opened) == number
 
 
 def test_publish(server: Server, items: list[Item]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from serupa import Catalog, Item
 from serupa.errors import DamagedError
-from serupa.storage.local.integrity import Seal
+from serupa.storage.local.integrity import ChecksumManifest
 
 
 def test_removing_in_several_processes_is_no_damage(tmp_path: Path, items: list[Item]) -> None:
@@ -28,27 +28,27 @@ def test_removing_in_several_processes_is_no_damage(tmp_path: Path, items: list[
 def sealed(tmp_path: Path) -> Path:
     (tmp_path / "segments").mkdir()
     (tmp_path / "segments" / "data").write_bytes(b"one")
-    seal = Seal(tmp_path)
+    seal = ChecksumManifest(tmp_path)
     seal.write()
     return tmp_path
 
 
 def test_comes_back_where_opening_changed_nothing(sealed: Path) -> None:
-    seal = Seal(sealed)
-    seal.lay_aside()
+    seal = ChecksumManifest(sealed)
+    seal.set_aside()
     # killed here, there would be no seal, and nothing that could be wrong
     assert not (sealed / "seal.json").exists()
     seal.put_back()
     (sealed / "segments" / "data").write_bytes(b"two")
     with pytest.raises(DamagedError):
-        Seal(sealed).check()
+        ChecksumManifest(sealed).check()
 
 
 def test_is_written_anew_where_opening_changed_something(sealed: Path) -> None:
-    seal = Seal(sealed)
-    seal.lay_aside()
+    seal = ChecksumManifest(sealed)
+    seal.set_aside()
     (sealed / "segments" / "data").write_bytes(b"two")
     seal.put_back()
     assert not (sealed / "seal.json").exists()
     seal.write()
-    Seal(sealed).check()
+    ChecksumManifest(sealed).check()

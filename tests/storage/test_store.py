@@ -16,7 +16,7 @@ from serupa.filters import as_filter
 from serupa.storage import scan
 from serupa.storage.base import Examples, Point, VectorStore
 from serupa.storage.local import store as edge
-from serupa.storage.local.store import LocalStore, search_width
+from serupa.storage.local.store import LocalStore, ef_search
 from serupa.vectors import METRICS, Metric, distances
 from tests.storage.conftest import connection_to, new_store
 
@@ -277,7 +277,7 @@ def test_approximate_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Points are dealt into parts with a graph each; all are found, changed and removed alike."""
     monkeypatch.setattr("serupa.storage.local.store.EXACT_BELOW", 500)
-    monkeypatch.setattr("serupa.storage.local.store._PART", 1000)
+    monkeypatch.setattr("serupa.storage.local.store._SEGMENT_POINTS", 1000)
     monkeypatch.setattr("serupa.storage.local.store._FLUSH_EVERY", 200)
     rng = np.random.default_rng(3)
     data = rng.normal(size=(3400, DIMENSION)).astype(np.float32)
@@ -303,7 +303,7 @@ def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store.close()
 
 
-def small_vector_files(store: LocalStore) -> list[Path]:
+def quantized_files(store: LocalStore) -> list[Path]:
     return sorted(store._directory.rglob("quantized*"))
 
 
@@ -319,7 +319,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     store = LocalStore(tmp_path / "points", {"cosine": 64})
     store.upsert(points[:900])
     store.optimize()
-    assert not small_vector_files(store)
+    assert not quantized_files(store)
     asked = rng.normal(size=(40, 64)).astype(np.float32)
     assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
 
@@ -337,7 +337,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
         for one in asking:
             one.result()
     assert set(answers) == {"0"}
-    assert store.indexed() == 2000 and small_vector_files(store)
+    assert store.indexed() == 2000 and quantized_files(store)
     store.close()
 
     store = LocalStore(tmp_path / "points", {"cosine": 64})
@@ -355,7 +355,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     store.delete([f"{n}" for n in range(900, 2400)])
     store.close()
 
-    monkeypatch.setattr("serupa.storage.local.store._NARROWEST", 8)  # the graph alone would miss some
+    monkeypatch.setattr("serupa.storage.local.store._LEAST_EF_SEARCH", 8)  # the graph alone would miss some
     store = LocalStore(tmp_path / "points", {"cosine": 64})  # small again: exact again
     assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
     store.close()
@@ -370,7 +370,7 @@ def test_where_there_is_no_room_for_a_graph_all_is_scanned(
     store = LocalStore(tmp_path / "points", {"cosine": 64})
     store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
     store.optimize()
-    assert not small_vector_files(store)
+    assert not quantized_files(store)
     assert [found[0].id for found in store.search(data, "cosine", 1)] == [f"{n}" for n in range(300)]
     store.close()
 
@@ -449,7 +449,7 @@ def test_files_with_other_settings_open(
     tmp_path: Path, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that was made with another graph is searched as it is, and takes more points."""
-    monkeypatch.setattr(edge, "_LINKS", 8)
+    monkeypatch.setattr(edge, "_M", 8)
     monkeypatch.setattr(edge, "EXACT_BELOW", 0)
     made = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
     made.upsert([Point(f"p{i:03}", {"cosine": v}, {"id": f"p{i:03}"}) for i, v in enumerate(vectors[:200])])
@@ -468,7 +468,7 @@ def test_files_with_other_settings_open(
 
 
 def test_search_width_grows_with_the_catalogue() -> None:
-    widths = [search_width(size) for size in (0, 20_000, 70_000, 200_000, 1_000_000)]
+    widths = [ef_search(size) for size in (0, 20_000, 70_000, 200_000, 1_000_000)]
     assert widths == sorted(widths)
     assert widths[0] == 128
-    assert widths[-1] == search_width(500_000) == 495  # of each part
+    assert widths[-1] == ef_search(500_000) == 495  # of each part

@@ -25,7 +25,7 @@ from serupa.catalog import Catalog
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
 from serupa.files.atomic import BLOCK, blocks
 from serupa.storage.local.backend import LocalBackend
-from serupa.storage.local.integrity import Seal
+from serupa.storage.local.integrity import ChecksumManifest
 
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 256 * 2**20
@@ -82,7 +82,7 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
     manifest = backend.load()
     backend.lock(wait_s)
     try:
-        Seal(path / manifest.store).check(everything=True)
+        ChecksumManifest(path / manifest.store).check(everything=True)
     finally:
         backend.close()
     with Catalog.open(path, wait_s=wait_s) as opened:

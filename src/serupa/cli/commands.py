@@ -79,7 +79,7 @@ app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 
 
-# These may keep memory that a photo gives back for the next one: see `keep_freed_memory`
+# These may set how the process has its memory: see `keep_freed_memory` and `use_huge_pages`
 _DECODE_MANY = frozenset(("evaluate", "index", "reproduce", "serve", "tune"))
 
 
@@ -95,5 +95,7 @@ def _root(
         raise typer.Exit
     if context.invoked_subcommand in _DECODE_MANY:
         from serupa.files.memory import keep_freed_memory
+        from serupa.storage.local.pages import use_huge_pages
 
         keep_freed_memory()
+        use_huge_pages()

@@ -49,6 +49,21 @@ def _next_data(descriptor: int, offset: int, size: int) -> int:
     return found - found % BLOCK
 
 
+def copy_sparse(source: str, target: str) -> None:
+    """Copy a file's content, holes left out.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read or written.
+    """
+    with Path(source).open("rb") as reading, Path(target).open("wb") as writing:
+        writing.truncate(os.fstat(reading.fileno()).st_size)
+        for offset, block in blocks(reading):
+            writing.seek(offset)
+            writing.write(block)
+
+
 def fingerprint(path: Path) -> str:
     """Return a hash of a file's size and content: the same for two files that read the same, holes or not.
 

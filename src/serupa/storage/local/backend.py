@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
-from serupa.files.atomic import write_atomic
+from serupa.files.atomic import copy_sparse, write_atomic
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
-from serupa.storage.local.lock import DirectoryLock
+from serupa.storage.local.lock import DirectoryLock, reading
 from serupa.storage.manifest import (
     EDGE_ENGINE,
     FORMAT,
@@ -48,6 +50,7 @@ class LocalBackend:
         self._path = path
         self._file = path / "catalog.json"
         self._lock: DirectoryLock | None = None
+        self._copy: Path | None = None  # of the store, where the directory may only be read
 
     @property
     def address(self) -> Path:
@@ -78,8 +81,9 @@ class LocalBackend:
             raise ConflictError(self._path, f"is not empty (it has {strangers[0]})", "choose a new directory")
 
     def lock(self, wait_s: float) -> None:
-        """Take the directory's lock."""
-        self._lock = DirectoryLock(self._path, wait_s)
+        """Take the directory's lock; where it may only be read, there is nothing to lock."""
+        if os.access(self._path, os.W_OK):
+            self._lock = DirectoryLock(self._path, wait_s)
 
     def load(self) -> CatalogManifest:
         """Read catalog.json, as it would be in the format of today; nothing is written."""
@@ -123,15 +127,31 @@ class LocalBackend:
         self.write(manifest)
 
     def open(self, manifest: CatalogManifest) -> VectorStore:
-        """Open the embedded engine's directory, having upgraded catalog.json. The caller holds the lock."""
+        """Open the embedded engine's directory, having upgraded catalog.json. The caller holds the lock.
+
+        The engine writes when it only reads, too: of a directory that may not be written, a copy is opened.
+        """
         from serupa.storage.local.store import LocalStore
 
-        self._upgrade(manifest)
         directory = self._path / manifest.store
         if manifest.store != _FIRST_STORE and not directory.exists():
             raise DamagedError(directory, "is missing", "restore it, or index into a new directory")
+        if self._lock is None:
+            return LocalStore(self._copied(directory), manifest.dimensions, read_only=True)
+        self._upgrade(manifest)
         self.remove_unused(manifest)
         return LocalStore(directory, manifest.dimensions)
+
+    def _copied(self, directory: Path) -> Path:
+        self._copy = Path(tempfile.mkdtemp(prefix="serupa-"))
+        try:
+            with reading(self._path):
+                shutil.copytree(directory, self._copy / directory.name, copy_function=copy_sparse)
+        except OSError as error:
+            raise UnavailableError(
+                directory, f"may only be read, and cannot be copied: {error.strerror or error}"
+            ) from error
+        return self._copy / directory.name
 
     def read_tuning(self, tuning: TuningInfo) -> bytes:
         """Read the tuning's file."""
@@ -161,6 +181,8 @@ class LocalBackend:
         """Let the next process in."""
         if self._lock is not None:
             self._lock.release()
+        if self._copy is not None:
+            shutil.rmtree(self._copy, ignore_errors=True)
 
     # --- for drafts
 

@@ -1,4 +1,4 @@
-"""A fence around the engine: its failures become one line of ours, and a full disk is met before it is hit.
+"""The engine behind a guard: its failures become errors of ours, and a full disk is met before it is hit.
 
 The engine (Qdrant Edge 0.9) writes through memory maps over files with holes. On a full disk that is not an
 error but a signal (SIGBUS) that ends the process at once, also on opening. And its panics are no
@@ -15,7 +15,7 @@ from threading import Condition, Lock
 from typing import Any, TypeVar
 
 from serupa.errors import SerupaError, UnavailableError
-from serupa.storage.local.integrity import Seal
+from serupa.storage.local.integrity import ChecksumManifest
 
 _T = TypeVar("_T")
 
@@ -26,7 +26,7 @@ WRITING_BYTES = 32 * 2**20
 """Free space without which nothing is written: many times what one batch takes."""
 
 
-class Fence:
+class GuardedShard:
     """An open shard of the engine; has its methods.
 
     Parameters
@@ -49,27 +49,27 @@ class Fence:
     def __init__(self, directory: Path, load: Callable[[], Any], reserve: int = 0) -> None:
         self._directory = directory
         self._reserve = reserve
-        self._seal = Seal(directory)
+        self._checksums = ChecksumManifest(directory)
         self._lock = Lock()
         self._calls = _Calls()
-        self._seal.check()
+        self._checksums.check()
         require_room(directory, OPENING_BYTES + reserve)
-        self._seal.lay_aside()
+        self._checksums.set_aside()
         try:
             self._shard = guarded(directory, load)
         finally:
-            self._seal.put_back()
+            self._checksums.put_back()
 
     def update(self, operation: Any) -> None:
         """Change the store; refused, and nothing changed, where the disk is nearly full."""
         require_room(self._directory, WRITING_BYTES + 2 * self._reserve)
-        self._break_seal()
+        self._drop_checksums()
         self._call("update", operation)
 
     def optimize(self) -> None:
         """Bring the index up to date, unless there is no room for it: searches are right without, too."""
         if self._room_for_index(self._reserve):
-            self._break_seal()
+            self._drop_checksums()
             self._call("optimize")
 
     def exchange(self, load: Callable[[], Any], reserve: int) -> bool:
@@ -82,7 +82,7 @@ class Fence:
         """
         if not self._room_for_index(reserve):
             return False
-        self._break_seal()
+        self._drop_checksums()
         with self._calls.none():
             guarded(self._directory, self._shard.close)
             self._shard = guarded(self._directory, load)
@@ -94,9 +94,9 @@ class Fence:
         return shutil.disk_usage(self._directory).free >= WRITING_BYTES + 2 * (reserve + used)
 
     def close(self) -> None:
-        """Close the shard and seal its files."""
+        """Close the shard and write down its files' checksums."""
         guarded(self._directory, self._shard.close)
-        self._seal.write()
+        self._checksums.write()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args: self._call(name, *args)
@@ -105,9 +105,9 @@ class Fence:
         with self._calls.one():
             return guarded(self._directory, lambda: getattr(self._shard, name)(*args))
 
-    def _break_seal(self) -> None:
+    def _drop_checksums(self) -> None:
         with self._lock:
-            self._seal.break_()
+            self._checksums.drop()
 
 
 class _Calls:

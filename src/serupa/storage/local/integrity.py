@@ -1,12 +1,12 @@
-"""A seal on the engine's files: what they were when they were last closed, so that damage is noticed.
+"""The checksum manifest of the engine's files: what they were when they were last closed, to notice damage.
 
 The engine (Qdrant Edge 0.9) checks little of what it reads: without one of its small files it opens as an
 empty store, and says nothing. So the size and the hash of every file are written down when a store is closed,
-and compared before it is opened again. The seal is broken before the first change and written anew at the
-end: a process that is killed in between leaves none, and then the engine's own log says what is there.
+and compared before it is opened again. They are dropped before the first change and written anew at the end:
+a process that is killed in between leaves none, and then the engine's own log says what is there.
 
-Opening is a change, too, when the engine has something in its log to repeat (deletions, say). So the seal is
-laid aside before the engine opens the files, and comes back only if they are still the same afterwards.
+Opening is a change, too, when the engine has something in its log to repeat (deletions, say). So they are set
+aside before the engine opens the files, and come back only if the files are still the same afterwards.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _REWRITTEN = "segment.json"
 _PASSING = "tracker_journal.dat"
 
 
-class Seal:
-    """The seal of one store.
+class ChecksumManifest:
+    """The sizes and hashes of one store's files.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Seal:
             raise UnavailableError(self._file, f"cannot be read ({error.strerror or error})") from error
 
     def check(self, *, everything: bool = False) -> None:
-        """Compare the files with the seal; without one there is nothing to compare.
+        """Compare the files with what was written down; where nothing was, there is nothing to compare.
 
         Parameters
         ----------
@@ -64,9 +64,9 @@ class Seal:
         if self._whole:
             self._compare(self._file, everything)
 
-    def _compare(self, seal: Path, everything: bool) -> None:
+    def _compare(self, checksums: Path, everything: bool) -> None:
         try:
-            noted: dict[str, list[object]] = json.loads(seal.read_bytes())["files"]
+            noted: dict[str, list[object]] = json.loads(checksums.read_bytes())["files"]
             for name, (size, sum_) in noted.items():
                 problem = _problem(self._directory / name, size, sum_, everything)
                 if problem:
@@ -81,14 +81,14 @@ class Seal:
             file, problem, "restore a backup (serupa restore), or index again into a new directory"
         )
 
-    def lay_aside(self) -> None:
-        """Take the seal off while the engine opens the files."""
+    def set_aside(self) -> None:
+        """Set the checksums aside while the engine opens the files."""
         if self._whole:
             self._file.replace(self._aside)
             sync_directory(self._directory)
 
     def put_back(self) -> None:
-        """Put the seal back, unless opening has changed what it says."""
+        """Put the checksums back, unless opening has changed the files."""
         if not self._whole:
             return
         try:
@@ -99,15 +99,15 @@ class Seal:
         else:
             self._aside.replace(self._file)
 
-    def break_(self) -> None:
-        """Take the seal off, down to the disk. To be called before the first change."""
+    def drop(self) -> None:
+        """Remove the checksums, down to the disk. To be called before the first change."""
         if self._whole:
             self._file.unlink(missing_ok=True)
             sync_directory(self._directory)
             self._whole = False
 
     def write(self) -> None:
-        """Seal the files as they are, unless nothing was changed. Where that cannot be, there is no seal."""
+        """Write down what the files are, unless nothing was changed; nothing, where that cannot be."""
         if self._whole:
             return
         with contextlib.suppress(OSError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,6 +57,31 @@ class DirectoryLock:
     def release(self) -> None:
         """Let the next process in."""
         self._lock.release()
+
+
+@contextlib.contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """Keep writers out of a catalogue that this process may only read, for as long as the block takes.
+
+    Raises
+    ------
+    ConflictError
+        If a process that may write has it.
+    """
+    try:
+        lock = os.open(directory / "lock", os.O_RDONLY)
+    except OSError:  # nobody ever had it, or it is none of our business
+        yield
+        return
+    try:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConflictError(directory, f"in use by {_describe(directory / 'holder.json')}") from None
+    finally:
+        os.close(lock)
 
 
 def _self_description() -> dict[str, str | int]:

@@ -25,12 +25,24 @@ _ON_REQUEST = 14  # MADV_HUGEPAGE, <linux/mman.h>
 _NOW = 25  # MADV_COLLAPSE, Linux 6.1; older ones do it by and by
 
 
+_wanted = threading.Event()
+
+
+def use_huge_pages() -> None:
+    """Let `huge_pages` do what it says in this process, from now on: for commands and servers."""
+    _wanted.set()
+
+
 @contextlib.contextmanager
 def huge_pages() -> Iterator[None]:
     """Put large memory that is allocated inside the block onto huge pages, in the background, after it.
 
-    Nothing happens where the system has none, or refuses.
+    Only in a process that said so by `use_huge_pages`: the memory may be another library's. Nothing happens
+    where the system has none, or refuses.
     """
+    if not _wanted.is_set():
+        yield
+        return
     before = set(_mappings())
     yield
     new = [mapping for mapping in _mappings() if mapping not in before]

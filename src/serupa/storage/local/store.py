@@ -19,7 +19,7 @@ from serupa.filters import Condition, Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage import scan as scanning
 from serupa.storage.base import Examples, Neighbor, Point, nearest_likes, payload_key
-from serupa.storage.local.guard import WRITING_BYTES, Fence, guarded, require_room
+from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, require_room
 from serupa.storage.local.pages import huge_pages
 from serupa.vectors import Metric, Vector
 
@@ -31,13 +31,13 @@ EXACT_BELOW = 20_000
 
 # Chosen by bench/search.py; what each costs and gains stands in docs/performance.md. Points are dealt into
 # parts with a graph each: two smaller graphs, walked at once, find more in less time than a large one.
-_LINKS = 24
-_BUILD_WIDTH = 128
-_NARROWEST = 128
-_WIDTH_OVER_ROOT = 0.7
+_M = 24
+_EF_CONSTRUCT = 128
+_LEAST_EF_SEARCH = 128
+_EF_SEARCH_OVER_ROOT = 0.7
 _OVERSAMPLING = 2.0
 _SCAN_BELOW_KB = 10_000
-_PART = 500_000
+_SEGMENT_POINTS = 500_000
 
 _IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
 _CHUNK_BYTES = 34 * 2**20
@@ -46,12 +46,12 @@ _CHUNK_BYTES = 34 * 2**20
 _FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long reopening replays
 
 
-def search_width(points: int) -> int:
+def ef_search(points: int) -> int:
     """Return how many candidates a search keeps in each part.
 
     What finds 99 % of the true neighbours grows as the root of the part's size.
     """
-    return max(_NARROWEST, round(_WIDTH_OVER_ROOT * math.sqrt(min(points, _PART))))
+    return max(_LEAST_EF_SEARCH, round(_EF_SEARCH_OVER_ROOT * math.sqrt(min(points, _SEGMENT_POINTS))))
 
 
 def point_uuid(item_id: str) -> str:
@@ -69,6 +69,8 @@ class LocalStore:
     dimensions : mapping of str to int
         The named vectors and their dimensions; a name is a metric, or ``raw`` for values that are
         kept and never searched.
+    read_only : bool
+        Whether to refuse changes.
 
     Raises
     ------
@@ -76,26 +78,27 @@ class LocalStore:
         If the engine cannot make or read its files.
     """
 
-    def __init__(self, directory: Path, dimensions: Mapping[str, int]) -> None:
+    def __init__(self, directory: Path, dimensions: Mapping[str, int], *, read_only: bool = False) -> None:
         import qdrant_edge
 
         self._engine = qdrant_edge
         self._directory = directory
+        self._read_only = read_only
         self._dimensions = dict(dimensions)
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
         self._unflushed = 0
-        self._small_vectors = _keeps_small_vectors(directory)
+        self._quantized = _is_quantized(directory)
         if not os.path.lexists(directory):
             self._create(directory)
         with huge_pages():
-            reserve = self._reserve if self._small_vectors else 0
-            self._shard: Any = Fence(directory, lambda: self._load(self._small_vectors), reserve)
+            reserve = self._reserve if self._quantized else 0
+            self._shard: Any = GuardedShard(directory, lambda: self._load(self._quantized), reserve)
         self._indexes = {key: index.data_type for key, index in self._shard.info().payload_schema.items()}
         self._adapt()
 
-    def _load(self, small_vectors: bool) -> Any:
+    def _load(self, quantized: bool) -> Any:
         """Open the shard. The settings are those of this version, whichever made the files."""
-        return self._engine.EdgeShard.load(str(self._directory), self._config(small_vectors))
+        return self._engine.EdgeShard.load(str(self._directory), self._config(quantized))
 
     @property
     def _reserve(self) -> int:
@@ -105,7 +108,7 @@ class LocalStore:
     def _adapt(self) -> None:
         """Search as suits the number of points."""
         points = self._shard.info().points_count
-        self._scanned, self._width = points < EXACT_BELOW, search_width(points)
+        self._scanned, self._ef_search = points < EXACT_BELOW, ef_search(points)
 
     def _create(self, directory: Path) -> None:
         """Make the shard beside its place, then move it there: a crash leaves no half of one."""
@@ -122,7 +125,7 @@ class LocalStore:
         except OSError as error:
             raise UnavailableError(directory, f"cannot be made: {error.strerror or error}") from error
 
-    def _config(self, small_vectors: bool) -> Any:
+    def _config(self, quantized: bool) -> Any:
         q, dimensions = self._engine, self._dimensions
         distances = {
             "cosine": q.Distance.Cosine,
@@ -133,26 +136,26 @@ class LocalStore:
             vectors={
                 name: self._kept_vector(size)
                 if name == "raw"
-                else self._indexed_vector(size, distances[name], small_vectors)
+                else self._indexed_vector(size, distances[name], quantized)
                 for name, size in dimensions.items()
             },
             hnsw_config=q.HnswIndexConfig(
-                m=_LINKS, ef_construct=_BUILD_WIDTH, full_scan_threshold=_SCAN_BELOW_KB
+                m=_M, ef_construct=_EF_CONSTRUCT, full_scan_threshold=_SCAN_BELOW_KB
             ),
             optimizers=q.EdgeOptimizersConfig(
                 indexing_threshold=_kilobytes(EXACT_BELOW, dimensions),
                 default_segment_number=1,
-                max_segment_size=_kilobytes(_PART, dimensions),
+                max_segment_size=_kilobytes(_SEGMENT_POINTS, dimensions),
             ),
         )
 
-    def _indexed_vector(self, size: int, distance: Any, small_vectors: bool) -> Any:
+    def _indexed_vector(self, size: int, distance: Any, quantized: bool) -> Any:
         """Full precision on disk; once there is a graph, half a byte a value in memory, to walk it."""
         q = self._engine
-        small = self._small_vector(distance) if small_vectors else None
+        small = self._quantization(distance) if quantized else None
         return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=small)
 
-    def _small_vector(self, distance: Any) -> Any:
+    def _quantization(self, distance: Any) -> Any:
         q = self._engine
         if distance == q.Distance.Manhattan:  # half a byte goes with a rotation, which changes this distance
             return q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
@@ -161,13 +164,14 @@ class LocalStore:
     def _kept_vector(self, size: int) -> Any:
         q = self._engine
         # raw values are read when something is worked out from them, and never searched: no graph (m=0)
-        no_index = q.HnswIndexConfig(m=0, ef_construct=_BUILD_WIDTH, full_scan_threshold=_SCAN_BELOW_KB)
+        no_index = q.HnswIndexConfig(m=0, ef_construct=_EF_CONSTRUCT, full_scan_threshold=_SCAN_BELOW_KB)
         return q.EdgeVectorParams(size, q.Distance.Dot, memory=q.Memory.Cold, hnsw_config=no_index)
 
     def upsert(self, points: Sequence[Point]) -> None:
         q = self._engine
         if not points:
             return
+        self._require_writable()
         for point in points:
             for name, vector in point.vectors.items():
                 if not np.isfinite(vector).all():
@@ -187,22 +191,29 @@ class LocalStore:
         self._count_unflushed(len(points))
 
     def replace_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+        if payloads:
+            self._require_writable()
         for payload in payloads:
             self._shard.update(
                 self._engine.UpdateOperation.overwrite_payload([point_uuid(payload["id"])], dict(payload))
             )
         self._count_unflushed(len(payloads))
 
+    def _require_writable(self) -> None:
+        if self._read_only:
+            raise UnavailableError("the catalogue", "may only be read here", "change its permissions")
+
     def _count_unflushed(self, points: int) -> None:
         self._unflushed += points
         if self._unflushed >= _FLUSH_EVERY:
             self._shard.flush()
             self._unflushed = 0
-            if self._shard.info().points_count - self.indexed() >= _PART:
+            if self._shard.info().points_count - self.indexed() >= _SEGMENT_POINTS:
                 self.optimize()
 
     def delete(self, ids: Sequence[str]) -> None:
         if ids:
+            self._require_writable()
             self._shard.update(self._engine.UpdateOperation.delete_points([point_uuid(i) for i in ids]))
             self._count_unflushed(len(ids))
 
@@ -320,7 +331,7 @@ class LocalStore:
         exact = exact or self._scanned
         return q.SearchParams(
             exact=exact,
-            hnsw_ef=max(self._width, 2 * limit),
+            hnsw_ef=max(self._ef_search, 2 * limit),
             quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
         )
 
@@ -377,8 +388,8 @@ class LocalStore:
         self._shard.flush()
         with huge_pages():
             # not before there is a graph: the engine makes them of new points, too, and would search those
-            if not self._small_vectors and self._shard.info().points_count >= EXACT_BELOW:
-                self._small_vectors = self._shard.exchange(lambda: self._load(True), self._reserve)
+            if not self._quantized and self._shard.info().points_count >= EXACT_BELOW:
+                self._quantized = self._shard.exchange(lambda: self._load(True), self._reserve)
             self._shard.optimize()
         self._unflushed = 0
         self._adapt()
@@ -419,7 +430,7 @@ class LocalStore:
         return q.FieldCondition(payload_key(field), range=q.RangeFloat(gte=float(value), lte=float(value)))
 
 
-def _keeps_small_vectors(directory: Path) -> bool:
+def _is_quantized(directory: Path) -> bool:
     """Whether the engine was last told to keep vectors in memory in fewer bits."""
     with contextlib.suppress(OSError):  # the engine says what is wrong with its files
         return b"quantization_config" in (directory / "edge_config.json").read_bytes()

@@ -140,10 +140,25 @@ class QdrantBackend:
         return QdrantDraft(self, store)
 
     def describe(self) -> dict[str, Any]:
-        """Say what the server says of the collection; it does not tell bytes."""
+        """Say what the server says of the collection, and what was asked for where that differs.
+
+        It does not tell bytes.
+        """
         manifest = self.load()
-        layout = manifest.layout or StoreLayout()
+        asked = manifest.layout or StoreLayout()
         info = self.connection.read(lambda client: client.get_collection(manifest.store))
+        params = info.config.params
+        layout = replace(
+            asked,
+            shards=params.shard_number or asked.shards,
+            replicas=params.replication_factor or asked.replicas,
+            write_consistency=params.write_consistency_factor or asked.write_consistency,
+        )
+        missing = {
+            name: getattr(asked, name)
+            for name in ("shards", "replicas", "write_consistency")
+            if getattr(asked, name) not in (None, getattr(layout, name))
+        }
         return {
             "path": str(self._address),
             "size_bytes": None,
@@ -151,7 +166,7 @@ class QdrantBackend:
                 "collection": manifest.store,
                 "status": str(getattr(info.status, "value", info.status)),
                 **msgspec.to_builtins(layout),
-                "shards": info.config.params.shard_number or layout.shards,
+                **({"asked": missing} if missing else {}),
             },
         }
 

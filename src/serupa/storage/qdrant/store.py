@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # Lighter than embedded (store/edge.py): a server deals points into segments, a graph each, and searches them
 # at once. Not measured on a server yet.
-_LINKS = 16
-_BUILD_WIDTH = 128
-_SEARCH_WIDTH = 200
+_M = 16
+_EF_CONSTRUCT = 128
+_EF_SEARCH = 200
 _OVERSAMPLING = 2.0
 
 _REQUEST_BYTES = 4 * 2**20  # of vectors in one request: far below what a server refuses, enough to fill it
@@ -73,7 +73,7 @@ def create_collection(
             replication_factor=layout.replicas,
             write_consistency_factor=layout.write_consistency,
             on_disk_payload=True,
-            hnsw_config=models.HnswConfigDiff(m=_LINKS, ef_construct=_BUILD_WIDTH),
+            hnsw_config=models.HnswConfigDiff(m=_M, ef_construct=_EF_CONSTRUCT),
             metadata=dict(metadata),
         )
     )
@@ -317,7 +317,7 @@ class QdrantStore:
         m = self._models
         return m.SearchParams(
             exact=exact,
-            hnsw_ef=max(_SEARCH_WIDTH, 2 * limit),
+            hnsw_ef=max(_EF_SEARCH, 2 * limit),
             quantization=m.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
         )
 
