@@ -147,6 +147,8 @@ class LocalBackend:
         try:
             with reading(self._path):
                 shutil.copytree(directory, self._copy / directory.name, copy_function=copy_sparse)
+                for folder, _, _ in os.walk(self._copy):  # copied with their modes
+                    Path(folder).chmod(0o700)
         except OSError as error:
             raise UnavailableError(
                 directory, f"may only be read, and cannot be copied: {error.strerror or error}"
