@@ -6,19 +6,19 @@ import contextlib
 import math
 import os
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import InvalidInputError, UnavailableError
-from serupa.filters import Condition, Filter, Scalar
+from serupa.errors import UnavailableError
+from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage import scan as scanning
-from serupa.storage.base import Examples, Neighbor, Point, nearest_likes, payload_key
+from serupa.storage.base import Examples, Neighbor, Point, payload_key
+from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
 from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, require_room
 from serupa.storage.local.pages import huge_pages
 from serupa.vectors import Metric, Vector
@@ -35,11 +35,9 @@ _M = 24
 _EF_CONSTRUCT = 128
 _LEAST_EF_SEARCH = 128
 _EF_SEARCH_OVER_ROOT = 0.7
-_OVERSAMPLING = 2.0
 _SCAN_BELOW_KB = 10_000
 _SEGMENT_POINTS = 500_000
 
-_IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
 _CHUNK_BYTES = 34 * 2**20
 """What the engine maps at once for small vectors of new points; a disk in memory has to have all of it."""
 
@@ -54,12 +52,7 @@ def ef_search(points: int) -> int:
     return max(_LEAST_EF_SEARCH, round(_EF_SEARCH_OVER_ROOT * math.sqrt(min(points, _SEGMENT_POINTS))))
 
 
-def point_uuid(item_id: str) -> str:
-    """Return the engine's id for an item id: the engine takes only integers and UUIDs."""
-    return str(uuid.uuid5(_IDS, item_id))
-
-
-class LocalStore:
+class LocalStore(EngineStore):
     """A store in one directory. The caller holds the lock (`serupa.storage.local.lock.DirectoryLock`).
 
     Parameters
@@ -81,7 +74,7 @@ class LocalStore:
     def __init__(self, directory: Path, dimensions: Mapping[str, int], *, read_only: bool = False) -> None:
         import qdrant_edge
 
-        self._engine = qdrant_edge
+        self._api = qdrant_edge
         self._directory = directory
         self._read_only = read_only
         self._dimensions = dict(dimensions)
@@ -98,7 +91,7 @@ class LocalStore:
 
     def _load(self, quantized: bool) -> Any:
         """Open the shard. The settings are those of this version, whichever made the files."""
-        return self._engine.EdgeShard.load(str(self._directory), self._config(quantized))
+        return self._api.EdgeShard.load(str(self._directory), self._config(quantized))
 
     @property
     def _reserve(self) -> int:
@@ -119,14 +112,14 @@ class LocalStore:
             require_room(unfinished, WRITING_BYTES)
             guarded(
                 directory,
-                lambda: self._engine.EdgeShard.create(str(unfinished), self._config(False)).close(),
+                lambda: self._api.EdgeShard.create(str(unfinished), self._config(False)).close(),
             )
             unfinished.rename(directory)
         except OSError as error:
             raise UnavailableError(directory, f"cannot be made: {error.strerror or error}") from error
 
     def _config(self, quantized: bool) -> Any:
-        q, dimensions = self._engine, self._dimensions
+        q, dimensions = self._api, self._dimensions
         distances = {
             "cosine": q.Distance.Cosine,
             "euclidean": q.Distance.Euclid,
@@ -151,31 +144,28 @@ class LocalStore:
 
     def _indexed_vector(self, size: int, distance: Any, quantized: bool) -> Any:
         """Full precision on disk; once there is a graph, half a byte a value in memory, to walk it."""
-        q = self._engine
+        q = self._api
         small = self._quantization(distance) if quantized else None
         return q.EdgeVectorParams(size, distance, memory=q.Memory.Cold, quantization_config=small)
 
     def _quantization(self, distance: Any) -> Any:
-        q = self._engine
+        q = self._api
         if distance == q.Distance.Manhattan:  # half a byte goes with a rotation, which changes this distance
             return q.ScalarQuantizationConfig(q.ScalarType.Int8, memory=q.Memory.Pinned)
         return q.TurboQuantQuantizationConfig(bits=q.TurboQuantBitSize.Bits4, memory=q.Memory.Pinned)
 
     def _kept_vector(self, size: int) -> Any:
-        q = self._engine
+        q = self._api
         # raw values are read when something is worked out from them, and never searched: no graph (m=0)
         no_index = q.HnswIndexConfig(m=0, ef_construct=_EF_CONSTRUCT, full_scan_threshold=_SCAN_BELOW_KB)
         return q.EdgeVectorParams(size, q.Distance.Dot, memory=q.Memory.Cold, hnsw_config=no_index)
 
     def upsert(self, points: Sequence[Point]) -> None:
-        q = self._engine
+        q = self._api
         if not points:
             return
         self._require_writable()
-        for point in points:
-            for name, vector in point.vectors.items():
-                if not np.isfinite(vector).all():
-                    raise InvalidInputError(point.id, f"its {name} vector holds NaN or infinity")
+        require_finite(points)
         self._shard.update(
             q.UpdateOperation.upsert_points(
                 [
@@ -195,7 +185,7 @@ class LocalStore:
             self._require_writable()
         for payload in payloads:
             self._shard.update(
-                self._engine.UpdateOperation.overwrite_payload([point_uuid(payload["id"])], dict(payload))
+                self._api.UpdateOperation.overwrite_payload([point_uuid(payload["id"])], dict(payload))
             )
         self._count_unflushed(len(payloads))
 
@@ -214,37 +204,12 @@ class LocalStore:
     def delete(self, ids: Sequence[str]) -> None:
         if ids:
             self._require_writable()
-            self._shard.update(self._engine.UpdateOperation.delete_points([point_uuid(i) for i in ids]))
+            self._shard.update(self._api.UpdateOperation.delete_points([point_uuid(i) for i in ids]))
             self._count_unflushed(len(ids))
 
     def get(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Point]:
         records = self._shard.retrieve([point_uuid(i) for i in ids], True, list(vectors)) if ids else []
-        return {point.id: point for point in map(_point, records)}
-
-    def scroll(
-        self,
-        where: Filter = (),
-        *,
-        vectors: Sequence[str] = (),
-        batch: int = 256,
-        after: str | None = None,
-    ) -> Iterator[list[Point]]:
-        offset = None if after is None else point_uuid(after)  # from this one on, itself included
-        while True:
-            records, offset = self._shard.scroll(
-                self._engine.ScrollRequest(
-                    offset=offset,
-                    limit=batch,
-                    filter=self._filter(where),
-                    with_payload=True,
-                    with_vector=list(vectors),
-                )
-            )
-            points = [point for point in map(_point, records) if point.id != after]
-            if points:
-                yield points
-            if offset is None:
-                return
+        return {point.id: point for point in map(point_of, records)}
 
     def search(
         self,
@@ -260,85 +225,64 @@ class LocalStore:
         plain = exact and not payload and exclude is None
         if plain and metric in scanning.METRICS and len(vectors) >= scanning.FROM:
             return self._scan(vectors, metric, limit, where)
-        q = self._engine
-        keep = True if payload else ["id"]
-        params = self._params(limit, exact=exact)
-        requests = [
-            q.QueryRequest(
-                limit=limit,
-                query=q.Query.Nearest(np.ascontiguousarray(vector, np.float32), using=metric),
-                filter=self._filter(where, () if exclude is None else exclude[row]),
-                params=params,
-                with_payload=keep,
-            )
-            for row, vector in enumerate(vectors)
-        ]
-        return [_neighbors(answer, metric) for answer in self._answers(requests)]
+        return super().search(
+            vectors, metric, limit, where=where, exclude=exclude, exact=exact, payload=payload
+        )
 
-    def recommend(
-        self,
-        examples: Sequence[Examples],
-        metric: Metric,
-        limit: int,
-        *,
-        where: Filter = (),
-        exclude: Sequence[str] = (),
-    ) -> list[list[Neighbor]]:
-        requests = [
-            self._engine.QueryRequest(
-                limit=limit,
-                query=self._like(one, metric),
-                filter=self._filter(where, exclude),
-                params=self._params(limit),
-                with_payload=True,
-                with_vector=[metric],
-            )
-            for one in examples
-        ]
-        answers = self._answers(requests)
-        return [
-            nearest_likes(one, [_point(scored) for scored in answer], metric)
-            for one, answer in zip(examples, answers, strict=True)
-        ]
+    def _condition(
+        self, key: str, *, text: str | None = None, bounds: dict[str, float | None] | None = None
+    ) -> Any:
+        q = self._api
+        if bounds is None:
+            return q.FieldCondition(key, match=q.MatchValue(text))
+        return q.FieldCondition(key, range=q.RangeFloat(**dict.fromkeys(("gt", "gte", "lt", "lte")) | bounds))
 
-    def _like(self, examples: Examples, metric: Metric) -> Any:
-        """Ask for what is nearer to one of the likes than to any of the dislikes."""
-        q = self._engine
+    def _has_id(self, keys: list[str]) -> Any:
+        return self._api.HasIdCondition(set(keys))
+
+    def _nearest(self, vector: Vector, metric: Metric) -> Any:
+        return self._api.Query.Nearest(np.ascontiguousarray(vector, np.float32), using=metric)
+
+    def _best_score(self, examples: Examples, metric: Metric) -> Any:
+        q = self._api
         likes = [np.ascontiguousarray(v, np.float32) for v in examples.likes]
         dislikes = [np.ascontiguousarray(v, np.float32) for v in examples.dislikes]
-        if len(likes) == 1 and not dislikes:  # the same order; the engine keeps more digits of a distance
-            return q.Query.Nearest(likes[0], using=metric)
         return q.Query.RecommendBestScore(q.RecommendQuery(likes, dislikes), using=metric)
 
-    def diversify(
-        self, ids: Sequence[str], vector: Vector, metric: Metric, limit: int, diversity: float
-    ) -> list[str]:
-        q = self._engine
-        if not ids:
-            return []
-        relevance = np.ascontiguousarray(vector, np.float32)
-        request = q.QueryRequest(
-            limit=limit,
-            query=q.Mmr(relevance, 1.0 - diversity, len(ids), using=metric),
-            filter=q.Filter(must=[q.HasIdCondition({point_uuid(i) for i in ids})]),
-            params=self._params(len(ids), exact=True),
-            with_payload=["id"],
-        )
-        return [(scored.payload or {})["id"] for scored in self._shard.query(request)]
+    def _mmr(self, vector: Vector, metric: Metric, diversity: float, candidates: int) -> Any:
+        return self._api.Mmr(vector, 1.0 - diversity, candidates, using=metric)
 
-    def _params(self, limit: int, *, exact: bool = False) -> Any:
-        q = self._engine
-        exact = exact or self._scanned
-        return q.SearchParams(
-            exact=exact,
-            hnsw_ef=max(self._ef_search, 2 * limit),
-            quantization=q.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
+    def _request(self, query: Any, metric: Metric, **more: Any) -> Any:
+        return self._api.QueryRequest(query=query, **more)
+
+    def _page(
+        self,
+        where: Filter,
+        *,
+        limit: int,
+        offset: Any = None,
+        vectors: Sequence[str] = (),
+        order: Any = None,
+    ) -> tuple[Sequence[Any], Any]:
+        request = self._api.ScrollRequest(
+            offset=offset,
+            limit=limit,
+            filter=self._filter(where),
+            with_payload=True,
+            with_vector=list(vectors),
+            order_by=order,
         )
+        records, following = self._shard.scroll(request)
+        return records, following
+
+    def _order(self, key: str, *, descending: bool) -> Any:
+        direction = self._api.Direction.Desc if descending else self._api.Direction.Asc
+        return self._api.OrderBy(key, direction)
 
     def _answers(self, requests: list[Any]) -> Sequence[Sequence[engine.ScoredPoint]]:
         if len(requests) == 1:
             return [self._shard.query(requests[0])]
-        return self._shard.query_batch(self._engine.QueryBatchRequest(requests)) if requests else []
+        return self._shard.query_batch(self._api.QueryBatchRequest(requests)) if requests else []
 
     def _scan(
         self, vectors: NDArray[np.float32], metric: Metric, limit: int, where: Filter
@@ -348,10 +292,10 @@ class LocalStore:
         return [[Neighbor(name, distance, {"id": name}) for name, distance in one] for one in found]
 
     def count(self, where: Filter = ()) -> int:
-        return int(self._shard.count(self._engine.CountRequest(exact=True, filter=self._filter(where))))
+        return int(self._shard.count(self._api.CountRequest(exact=True, filter=self._filter(where))))
 
     def index_field(self, field: str, kind: FieldKind) -> None:
-        q = self._engine
+        q = self._api
         key = payload_key(field)
         schema = q.PayloadSchemaType.Keyword if kind == "text" else q.PayloadSchemaType.Float
         # the engine lists its indexes under the key without its quotes where none are needed
@@ -363,26 +307,10 @@ class LocalStore:
 
     def facet(self, field: str, where: Filter = (), limit: int = 100) -> list[tuple[Scalar, int]]:
         answer = self._shard.facet(
-            self._engine.FacetRequest(payload_key(field), limit=limit, exact=True, filter=self._filter(where))
+            self._api.FacetRequest(payload_key(field), limit=limit, exact=True, filter=self._filter(where))
         )
         # values whose points are all deleted stay in the engine's index until it is opened again
         return [(hit.value, hit.count) for hit in answer.hits if hit.count]
-
-    def bounds(self, field: str, where: Filter = ()) -> tuple[float, float] | None:
-        q = self._engine
-        ends = []
-        for direction in (q.Direction.Asc, q.Direction.Desc):
-            records, _ = self._shard.scroll(
-                q.ScrollRequest(
-                    limit=1,
-                    filter=self._filter(where),
-                    with_payload=True,
-                    with_vector=False,
-                    order_by=q.OrderBy(payload_key(field), direction),
-                )
-            )
-            ends += [float(record.payload["attributes"][field]) for record in records if record.payload]
-        return (ends[0], ends[1]) if len(ends) == 2 else None
 
     def optimize(self) -> None:
         self._shard.flush()
@@ -404,31 +332,6 @@ class LocalStore:
             self._shard.close()
             del self._shard
 
-    def _filter(self, where: Filter, exclude: Sequence[str] = ()) -> engine.Filter | None:
-        q = self._engine
-        must: list[Any] = []
-        must_not: list[Any] = [q.HasIdCondition({point_uuid(i) for i in exclude})] if exclude else []
-        for condition in where:
-            if condition.has_range:
-                must.append(self._range(condition))
-            if condition.any_of:
-                must.append(q.Filter(should=[self._equals(condition.field, v) for v in condition.any_of]))
-            must_not += [self._equals(condition.field, v) for v in condition.none_of]
-        return q.Filter(must=must, must_not=must_not) if must or must_not else None
-
-    def _range(self, condition: Condition) -> Any:
-        q = self._engine
-        bounds = q.RangeFloat(gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte)
-        return q.FieldCondition(payload_key(condition.field), range=bounds)
-
-    def _equals(self, field: str, value: Scalar) -> Any:
-        q = self._engine
-        if isinstance(value, bool):  # the engine's bindings take True for 1, so truth is kept as text
-            value = str(value).lower()
-        if isinstance(value, str):
-            return q.FieldCondition(payload_key(field), match=q.MatchValue(value))
-        return q.FieldCondition(payload_key(field), range=q.RangeFloat(gte=float(value), lte=float(value)))
-
 
 def _is_quantized(directory: Path) -> bool:
     """Whether the engine was last told to keep vectors in memory in fewer bits."""
@@ -440,19 +343,3 @@ def _is_quantized(directory: Path) -> bool:
 def _kilobytes(points: int, dimensions: Mapping[str, int]) -> int:
     """Return the size, as the engine counts it, of a part with so many points: by its longest vector."""
     return points * max(dimensions.values()) * 4 // 1024
-
-
-def _point(record: engine.Record | engine.ScoredPoint) -> Point:
-    vectors = record.vector or {}
-    payload = record.payload or {}
-    named = {name: np.asarray(values, np.float32) for name, values in vectors.items()}  # type: ignore[union-attr]
-    return Point(payload["id"], named, payload)
-
-
-def _neighbors(answer: Sequence[engine.ScoredPoint], metric: Metric) -> list[Neighbor]:
-    found = []
-    for scored in answer:
-        distance = max(0.0, 1.0 - scored.score) if metric == "cosine" else scored.score
-        payload = scored.payload or {}
-        found.append(Neighbor(payload["id"], distance, payload))
-    return sorted(found, key=lambda n: (n.distance, n.id))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serupa.errors import ConflictError, DamagedError, InvalidInputError
-from serupa.filters import Condition, Filter, Scalar
+from serupa.errors import ConflictError, DamagedError
+from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
-from serupa.storage.base import Examples, Neighbor, Point, grouped, nearest_likes, payload_key
-from serupa.storage.local.store import point_uuid
+from serupa.storage.base import Examples, Point, grouped, payload_key
+from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
 from serupa.storage.manifest import StoreLayout
 from serupa.storage.qdrant.client import Connection, MissingError
 from serupa.vectors import Metric, Vector
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 _M = 16
 _EF_CONSTRUCT = 128
 _EF_SEARCH = 200
-_OVERSAMPLING = 2.0
 
 _REQUEST_BYTES = 4 * 2**20  # of vectors in one request: far below what a server refuses, enough to fill it
 _LOOKUP = 1_000  # ids in one request
@@ -91,7 +89,7 @@ def _quantization(layout: StoreLayout) -> Any:
     return None
 
 
-class QdrantStore:
+class QdrantStore(EngineStore):
     """The points of one collection. Any number of processes may read and write it at once.
 
     Parameters
@@ -109,7 +107,8 @@ class QdrantStore:
     ) -> None:
         from qdrant_client import models
 
-        self._models = models
+        self._api = models
+        self._ef_search = _EF_SEARCH
         self._connection = connection
         self.collection = collection
         self._written = written
@@ -128,11 +127,8 @@ class QdrantStore:
             ) from None
 
     def upsert(self, points: Sequence[Point]) -> None:
-        m = self._models
-        for point in points:
-            for name, vector in point.vectors.items():
-                if not np.isfinite(vector).all():
-                    raise InvalidInputError(point.id, f"its {name} vector holds NaN or infinity")
+        m = self._api
+        require_finite(points)
         if not points:
             return
         size = sum(vector.nbytes for vector in points[0].vectors.values()) or 1
@@ -153,7 +149,7 @@ class QdrantStore:
         self._change(lambda client: client.upsert(self.collection, batch, wait=True))
 
     def replace_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> None:
-        m = self._models
+        m = self._api
         if not payloads:
             return
         operations = [
@@ -166,7 +162,7 @@ class QdrantStore:
         self._written()
 
     def delete(self, ids: Sequence[str]) -> None:
-        m = self._models
+        m = self._api
         if not ids:
             return
         for batch in grouped(ids, _LOOKUP):
@@ -187,7 +183,7 @@ class QdrantStore:
     def get(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Point]:
         found: dict[str, Point] = {}
         for batch in grouped(ids, _LOOKUP if not vectors else 256):
-            found |= {point.id: point for point in map(_point, self._retrieve(batch, vectors))}
+            found |= {point.id: point for point in map(point_of, self._retrieve(batch, vectors))}
         return found
 
     def _retrieve(self, ids: Sequence[str], vectors: Sequence[str]) -> list[models.Record]:
@@ -198,26 +194,15 @@ class QdrantStore:
             )
         )
 
-    def scroll(
-        self,
-        where: Filter = (),
-        *,
-        vectors: Sequence[str] = (),
-        batch: int = 256,
-        after: str | None = None,
-    ) -> Iterator[list[Point]]:
-        offset = None if after is None else point_uuid(after)  # from this one on, itself included
-        while True:
-            records, offset = self._page(where, limit=batch, offset=offset, vectors=vectors)
-            points = [point for point in map(_point, records) if point.id != after]
-            if points:
-                yield points
-            if offset is None:
-                return
-
     def _page(
-        self, where: Filter, *, limit: int, vectors: Sequence[str] = (), offset: Any = None, order: Any = None
-    ) -> tuple[list[models.Record], Any]:
+        self,
+        where: Filter,
+        *,
+        limit: int,
+        offset: Any = None,
+        vectors: Sequence[str] = (),
+        order: Any = None,
+    ) -> tuple[Sequence[Any], Any]:
         return self._connection.read(
             lambda client: client.scroll(
                 self.collection,
@@ -230,96 +215,41 @@ class QdrantStore:
             )
         )
 
-    def search(
-        self,
-        vectors: NDArray[np.float32],
-        metric: Metric,
-        limit: int,
-        *,
-        where: Filter = (),
-        exclude: Sequence[Sequence[str]] | None = None,
-        exact: bool = False,
-        payload: bool = True,
-    ) -> list[list[Neighbor]]:
-        m = self._models
-        requests = [
-            m.QueryRequest(
-                query=np.asarray(vector, np.float32).tolist(),
-                using=metric,
-                limit=limit,
-                filter=self._filter(where, () if exclude is None else exclude[row]),
-                params=self._params(limit, exact=exact),
-                with_payload=True if payload else ["id"],
-            )
-            for row, vector in enumerate(vectors)
-        ]
-        return [_neighbors(answer, metric) for answer in self._answers(requests)]
+    def _order(self, key: str, *, descending: bool) -> Any:
+        m = self._api
+        return m.OrderBy(key=key, direction=m.Direction.DESC if descending else m.Direction.ASC)
 
-    def recommend(
-        self,
-        examples: Sequence[Examples],
-        metric: Metric,
-        limit: int,
-        *,
-        where: Filter = (),
-        exclude: Sequence[str] = (),
-    ) -> list[list[Neighbor]]:
-        requests = [
-            self._models.QueryRequest(
-                query=self._like(one),
-                using=metric,
-                limit=limit,
-                filter=self._filter(where, exclude),
-                params=self._params(limit),
-                with_payload=True,
-                with_vector=[metric],
-            )
-            for one in examples
-        ]
-        answers = self._answers(requests)
-        return [
-            nearest_likes(one, [_point(scored) for scored in answer], metric)
-            for one, answer in zip(examples, answers, strict=True)
-        ]
+    def _condition(
+        self, key: str, *, text: str | None = None, bounds: dict[str, float | None] | None = None
+    ) -> Any:
+        m = self._api
+        if bounds is None:
+            return m.FieldCondition(key=key, match=m.MatchValue(value=text))
+        return m.FieldCondition(key=key, range=m.Range(**bounds))
 
-    def _like(self, examples: Examples) -> Any:
-        """Ask for what is nearer to one of the likes than to any of the dislikes."""
-        m = self._models
-        likes, dislikes = examples.likes.tolist(), examples.dislikes.tolist()
-        if len(likes) == 1 and not dislikes:  # the same order; the engine keeps more digits of a distance
-            return likes[0]
-        strategy = m.RecommendStrategy.BEST_SCORE
+    def _has_id(self, keys: list[str]) -> Any:
+        return self._api.HasIdCondition(has_id=keys)
+
+    def _nearest(self, vector: Vector, metric: Metric) -> Any:
+        return vector.tolist()
+
+    def _best_score(self, examples: Examples, metric: Metric) -> Any:
+        m = self._api
         return m.RecommendQuery(
-            recommend=m.RecommendInput(positive=likes, negative=dislikes, strategy=strategy)
+            recommend=m.RecommendInput(
+                positive=examples.likes.tolist(),
+                negative=examples.dislikes.tolist(),
+                strategy=m.RecommendStrategy.BEST_SCORE,
+            )
         )
 
-    def diversify(
-        self, ids: Sequence[str], vector: Vector, metric: Metric, limit: int, diversity: float
-    ) -> list[str]:
-        m = self._models
-        if not ids:
-            return []
-        request = m.QueryRequest(
-            query=m.NearestQuery(
-                nearest=np.asarray(vector, np.float32).tolist(),
-                mmr=m.Mmr(diversity=diversity, candidates_limit=len(ids)),
-            ),
-            using=metric,
-            limit=limit,
-            filter=m.Filter(must=[m.HasIdCondition(has_id=[point_uuid(i) for i in ids])]),
-            params=self._params(len(ids), exact=True),
-            with_payload=["id"],
-        )
-        (answer,) = self._answers([request])
-        return [(scored.payload or {})["id"] for scored in answer]
+    def _mmr(self, vector: Vector, metric: Metric, diversity: float, candidates: int) -> Any:
+        m = self._api
+        mmr = m.Mmr(diversity=diversity, candidates_limit=candidates)
+        return m.NearestQuery(nearest=vector.tolist(), mmr=mmr)
 
-    def _params(self, limit: int, *, exact: bool = False) -> Any:
-        m = self._models
-        return m.SearchParams(
-            exact=exact,
-            hnsw_ef=max(_EF_SEARCH, 2 * limit),
-            quantization=m.QuantizationSearchParams(ignore=exact, rescore=True, oversampling=_OVERSAMPLING),
-        )
+    def _request(self, query: Any, metric: Metric, **more: Any) -> Any:
+        return self._api.QueryRequest(query=query, using=metric, **more)
 
     def _answers(self, requests: list[Any]) -> list[Sequence[models.ScoredPoint]]:
         if not requests:
@@ -336,7 +266,7 @@ class QdrantStore:
         return int(answer.count)
 
     def index_field(self, field: str, kind: FieldKind) -> None:
-        m = self._models
+        m = self._api
         key = payload_key(field)
         if self._indexes is None:
             self._indexes = {key: index.data_type for key, index in self._info().payload_schema.items()}
@@ -362,15 +292,6 @@ class QdrantStore:
         )
         return [(hit.value, hit.count) for hit in answer.hits]
 
-    def bounds(self, field: str, where: Filter = ()) -> tuple[float, float] | None:
-        m = self._models
-        ends: list[float] = []
-        for direction in (m.Direction.ASC, m.Direction.DESC):
-            order = m.OrderBy(key=payload_key(field), direction=direction)
-            records, _ = self._page(where, limit=1, order=order)
-            ends += [float(record.payload["attributes"][field]) for record in records if record.payload]
-        return (ends[0], ends[1]) if len(ends) == 2 else None
-
     def optimize(self) -> None:
         """Do nothing: a server brings its index up to date by itself, in the background."""
 
@@ -380,43 +301,3 @@ class QdrantStore:
 
     def close(self) -> None:
         """Do nothing: a server has written what it acknowledged, and the connection is the caller's."""
-
-    def _filter(self, where: Filter, exclude: Sequence[str] = ()) -> models.Filter | None:
-        m = self._models
-        must: list[Any] = []
-        must_not: list[Any] = [m.HasIdCondition(has_id=[point_uuid(i) for i in exclude])] if exclude else []
-        for condition in where:
-            if condition.has_range:
-                must.append(self._range(condition))
-            if condition.any_of:
-                must.append(m.Filter(should=[self._equals(condition.field, v) for v in condition.any_of]))
-            must_not += [self._equals(condition.field, v) for v in condition.none_of]
-        return m.Filter(must=must or None, must_not=must_not or None) if must or must_not else None
-
-    def _range(self, condition: Condition) -> Any:
-        m = self._models
-        bounds = m.Range(gt=condition.gt, gte=condition.gte, lt=condition.lt, lte=condition.lte)
-        return m.FieldCondition(key=payload_key(condition.field), range=bounds)
-
-    def _equals(self, field: str, value: Scalar) -> Any:
-        m = self._models
-        if isinstance(value, bool):  # truth is kept as text, as embedded
-            value = str(value).lower()
-        if isinstance(value, str):
-            return m.FieldCondition(key=payload_key(field), match=m.MatchValue(value=value))
-        return m.FieldCondition(key=payload_key(field), range=m.Range(gte=float(value), lte=float(value)))
-
-
-def _point(record: models.Record | models.ScoredPoint) -> Point:
-    payload = record.payload or {}
-    vectors = record.vector if isinstance(record.vector, dict) else {}
-    return Point(payload["id"], {n: np.asarray(v, np.float32) for n, v in vectors.items()}, payload)
-
-
-def _neighbors(answer: Sequence[models.ScoredPoint], metric: Metric) -> list[Neighbor]:
-    found = []
-    for scored in answer:
-        distance = max(0.0, 1.0 - scored.score) if metric == "cosine" else scored.score
-        payload = scored.payload or {}
-        found.append(Neighbor(payload["id"], distance, payload))
-    return sorted(found, key=lambda n: (n.distance, n.id))
