@@ -40,7 +40,7 @@ def filled(
     metrics: Sequence[str] = ("cosine",),
 ) -> Catalog:
     """Make a catalogue whose items have these raw embeddings, in their first values."""
-    catalog = Catalog.create(path, metrics=metrics)
+    catalog = Catalog.create(path, metrics=metrics, kinds=0.0)
     wide = np.zeros((len(embeddings), catalog.manifest.card.dimension), np.float32)
     wide[:, : embeddings.shape[1]] = embeddings
     payloads = []

@@ -22,6 +22,7 @@ mapped cells is the mapped mean: the same sums over the mapped cells are exact t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from serupa.catalog.query import known_photo
 from serupa.errors import ConflictError
-from serupa.images import open_photo
+from serupa.images import open_photo, read_bytes
 from serupa.images.color import linear_rgb, srgb
 from serupa.images.sheet import font_for, save_picture, wrap
 from serupa.items import Item
@@ -145,7 +147,9 @@ def explain(
     query_map, item_map = encoder.feature_maps(pixels)
     query_cells, item_cells = _cells(query_map), _cells(item_map)
     _refuse_changed(catalog, held, item_cells.mean(axis=0))
-    query_cells, item_cells = map(catalog.schema.map.apply_to_cells, (query_cells, item_cells))
+    known = known_photo(catalog, read_bytes(photo)) if crop is None else None
+    shown = (None if known is None else known.payload["attributes"], held.attributes)
+    query_cells, item_cells = _mapped(catalog, (query_cells, item_cells), shown, chosen)
     query, other = query_cells.mean(axis=0), item_cells.mean(axis=0)
     distance = float(distances(query[None], other[None], chosen)[0, 0])
     grid = query_map.shape[1:]
@@ -157,6 +161,27 @@ def explain(
         Heat(contributions(query_cells, other, chosen).reshape(grid), _box(encoder, photo, crop)),
         Heat(contributions(item_cells, query, chosen).reshape(grid), _box(encoder, held.image, None)),
     )
+
+
+def _mapped(
+    catalog: Catalog,
+    cells: tuple[NDArray[np.float64], NDArray[np.float64]],
+    shown: tuple[Mapping[str, Any] | None, Mapping[str, Any]],
+    metric: Metric,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Map the cells of a query and of an item to what a search compares.
+
+    ``shown`` is the attributes of the item whose photo each is; None for a photo that is no item's.
+    """
+    vector_map, (query, other) = catalog.schema.map, cells
+    if vector_map.kinds is None:
+        return vector_map.apply_to_cells(query, metric), vector_map.apply_to_cells(other, metric)
+    head = vector_map.kinds.head
+    means = [one.mean(axis=0, dtype=np.float64)[None].astype(np.float32) for one in cells]
+    mapped = vector_map.apply_to_cells(other, metric, head.of_items(means[1], [shown[1]])[0])
+    if shown[0] is not None:
+        return vector_map.apply_to_cells(query, metric, head.of_items(means[0], [shown[0]])[0]), mapped
+    return vector_map.apply_to_cells(query, metric, asked=vector_map.kinds.asked(means[0])), mapped
 
 
 def contributions(

@@ -81,7 +81,7 @@ def held(root: Path, catalog: Catalog) -> dict[str, tuple[int, int]]:
         states[one.id] = state
     assert sorted(ids) == sorted(states), "embeddings and items are not of the same ids"
     assert len(catalog) == len(states), f"count says {len(catalog)}, there are {len(states)}"
-    searched = catalog.schema.map.apply(embeddings) if ids else embeddings
+    searched = catalog.schema.map.of_queries(embeddings, "cosine") if ids else embeddings
     for metric in catalog.manifest.metrics:
         stored = catalog.store.get(ids, vectors=[metric])
         for row, one_id in enumerate(ids):

@@ -146,7 +146,7 @@ def test_tuning_a_catalogue(tmp_path: Path, metrics: tuple[str, ...], never_enco
     }  # fmt: skip
     assert not never_encoding
     with Catalog.open(tmp_path / "shop") as shop:  # and it lasts
-        np.testing.assert_allclose(shop.schema.map.apply(raw[1]), expected, atol=1e-4)
+        np.testing.assert_allclose(shop.schema.map.of_queries(raw[1], "cosine"), expected, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -168,9 +168,11 @@ def test_random_products_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_tuning_again_starts_from_raw_embeddings(shop: Catalog) -> None:
     once = tune(shop)
-    searched = shop.schema.map.apply(shop.embeddings()[1])
+    searched = shop.schema.map.of_queries(shop.embeddings()[1], "cosine")
     twice = tune(shop)
-    np.testing.assert_allclose(shop.schema.map.apply(shop.embeddings()[1]), searched, atol=1e-4)
+    np.testing.assert_allclose(
+        shop.schema.map.of_queries(shop.embeddings()[1], "cosine"), searched, atol=1e-4
+    )
     assert twice.gain.before == pytest.approx(once.gain.before, abs=1e-6)
     assert twice.gain.after == pytest.approx(once.gain.after, abs=1e-3)
     assert len([path for path in shop.path.iterdir() if path.name.startswith(("points", "tuning"))]) == 2
@@ -204,7 +206,7 @@ def test_a_lost_tuning_says_so_and_can_be_undone(shop: Catalog) -> None:
 def test_photos_added_later_go_through_the_tuning(
     tmp_path: Path, items: list[Item], never_encoding: list[int]
 ) -> None:
-    with Catalog.create(tmp_path / "c") as catalog:
+    with Catalog.create(tmp_path / "c", kinds=0.0) as catalog:
         catalog.add(items[:20])
         embeddings = catalog.embeddings()[1]
         found = learn_anything(embeddings)

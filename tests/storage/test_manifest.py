@@ -29,7 +29,7 @@ TUNING = TuningInfo(dimension=64, when="2026", file="tuning-3.npz", sha256="0" *
 
 @pytest.fixture
 def catalog_path(tmp_path: Path) -> Path:
-    Catalog.create(tmp_path / "c").close()
+    Catalog.create(tmp_path / "c", kinds=0.0).close()
     return tmp_path / "c"
 
 

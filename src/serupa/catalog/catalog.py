@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.catalog import query
+from serupa.catalog.own import OwnItems
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
-from serupa.catalog.schema import item_of, kind_of, new_fields, schema_of
+from serupa.catalog.schema import item_of, kind_of, kinds_for, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
 from serupa.errors import ConflictError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item, is_attribute_name
 from serupa.progress import Progress, silent
 from serupa.storage.base import Backend, Point, grouped
-from serupa.storage.manifest import CatalogManifest, TuningInfo, replace
+from serupa.storage.manifest import CatalogManifest, KindsInfo, TuningInfo, replace
 from serupa.storage.opening import backend_of
 from serupa.vectors import METRICS, as_metric
 
@@ -52,13 +53,16 @@ class Catalog:
         The points themselves, for what moves them as they are; everything else asks the catalogue.
     schema : PointSchema
         How items are kept as points, and what their embeddings go through before they are compared.
+    own : OwnItems
+        What its items teach about kinds of garment.
     """
 
     def __init__(self, backend: Backend, manifest: CatalogManifest) -> None:
         self.backend = backend
         self.manifest = manifest
         self._encoder: Encoder | None = None
-        self.schema = schema_of(manifest, backend.read_tuning)
+        self.own = OwnItems(self)
+        self.schema = schema_of(manifest, backend.read_tuning, self.own)
         self.store = backend.open(manifest)
 
     @classmethod
@@ -70,6 +74,7 @@ class Catalog:
         metrics: Sequence[str] = ("cosine",),
         resize: Resize | None = None,
         weights: str | os.PathLike[str] | None = None,
+        kinds: float | None = None,
         exist_ok: bool = False,
         wait_s: float = 0.0,
     ) -> Self:
@@ -87,6 +92,9 @@ class Catalog:
             How photos become squares; the encoder's card says unless given.
         weights : path, optional
             The encoder's weights, where they are not to be looked for.
+        kinds : float, optional
+            The share of the kind of garment in a similarity, 0 to 1; 0 compares the look alone. Unless given,
+            what was measured for the encoder, and 0 where nobody learned kinds for it.
         exist_ok : bool
             Open the catalogue that is there, if it agrees with what is asked for.
         wait_s : float
@@ -124,6 +132,7 @@ class Catalog:
             weights_sha256=loaded.weights_sha256,
             weights=None if weights is None else str(Path(weights).resolve()),
             metrics=chosen,
+            kinds=kinds_for(loaded.card, loaded.weights_sha256, kinds),
         )
         catalog = cls._opened(backend, lambda: backend.create(manifest, None, wait_s))
         try:
@@ -306,6 +315,7 @@ class Catalog:
         self._note_mended(numbers)
         self._index_fields()
         if report.added or report.updated:
+            self.own.forget()
             self.store.optimize()
         return report
 
@@ -338,6 +348,7 @@ class Catalog:
         for batch in grouped(going, 1024):
             self.store.delete(batch)
         if going:
+            self.own.forget()
             self.store.optimize()
         return len(going)
 
@@ -350,6 +361,7 @@ class Catalog:
         where: Where = None,
         by: By = "item",
         crop: Crop | None = None,
+        kind: str | None = None,
         offset: int = 0,
         exact: bool = False,
     ) -> SearchResult:
@@ -369,6 +381,9 @@ class Catalog:
             Hits are items, or distinct products, each shown by its nearest photo.
         crop : Crop, optional
             The part of the photo to search with.
+        kind : str, optional
+            The kind of garment to prefer; ``"any"`` compares the look alone. Unless given, what the photo
+            seems to show, where kinds count in the catalogue.
         offset : int
             How many of the nearest to pass over (the next page).
         exact : bool
@@ -388,7 +403,15 @@ class Catalog:
         """
         photos = tuple(photo) if isinstance(photo, list | tuple) else (photo,)
         request = SearchRequest(
-            photos=photos, k=k, metric=metric, where=where, by=by, crop=crop, offset=offset, exact=exact
+            photos=photos,
+            k=k,
+            metric=metric,
+            where=where,
+            by=by,
+            crop=crop,
+            kind=kind,
+            offset=offset,
+            exact=exact,
         )
         return query.search(self, request)
 
@@ -553,24 +576,61 @@ class Catalog:
         UnavailableError
             If it cannot be written.
         """
-        from serupa.catalog.reindex import Copying
-
         encoded = self.manifest.card.dimension
         if whitening is not None and whitening.mean.shape != (encoded,):
             problem = f"an embedding here is ({encoded},), the whitening takes {whitening.mean.shape}"
             raise UsageError(self.path, problem)
-        tuning, data = None, None
+        tuning = None
         if whitening is not None:
             when = datetime.now(UTC).isoformat(timespec="seconds")
             tuning = TuningInfo(dimension=whitening.dimension, when=when, notes=dict(notes or {}))
-            data = whitening.to_bytes()
+        self._rewrite(tuning, whitening, self.manifest.kinds, progress)
+
+    def use_kinds(self, share: float | None = None, *, progress: Progress | None = None) -> None:
+        """Let the kind of garment count from now on, another share of it, or (0) the look alone.
+
+        As `use_whitening`: no photo is encoded again, and it is switched to in one step. Call it too where
+        another head for kinds came with the encoder.
+
+        Parameters
+        ----------
+        share : float, optional
+            The share of the kind in a similarity, 0 to below 1; as measured for the encoder unless given.
+        progress : callable, optional
+            Called with what is being done, how much is done, and of how much.
+
+        Raises
+        ------
+        UsageError
+            If the share is not in that range, or nobody learned kinds for the encoder.
+        ConflictError
+            If another process is replacing the points, too.
+        UnavailableError
+            If it cannot be written.
+        """
+        kinds = kinds_for(self.manifest.card, self.manifest.weights_sha256, share)
+        self._rewrite(self.manifest.tuning, self.schema.map.whitening, kinds, progress)
+
+    def _rewrite(
+        self,
+        tuning: TuningInfo | None,
+        whitening: Whitening | None,
+        kinds: KindsInfo | None,
+        progress: Progress | None,
+    ) -> None:
+        """Write all points anew, with other searched vectors, and switch to them."""
+        from serupa.catalog.reindex import Copying
+
+        data = None if whitening is None else whitening.to_bytes()
+        wanted = replace(self.manifest, tuning=tuning, kinds=kinds)
         with self.backend.begin(self.store) as draft:
-            store = draft.create(replace(self.manifest, tuning=tuning), data)
-            after = schema_of(replace(self.manifest, tuning=tuning), lambda _: data or b"")
+            store = draft.create(wanted, data)
+            after = schema_of(wanted, lambda _: data or b"", self.own)
             copying = Copying(self.store, store, self.schema, after)
             copying.copy(self.manifest.fields, progress or silent)
             manifest = draft.commit(copying.catch_up)
             self.manifest, self.store, self.schema = manifest, store, after
+        self.own.forget()
 
     def count(self, where: Where = None) -> int:
         """Return how many items a filter lets through; all of them without one."""
@@ -617,6 +677,7 @@ class Catalog:
             "resize": card.resize,
             "metrics": list(self.manifest.metrics),
             "tuning": None if self.manifest.tuning is None else self.manifest.tuning.to_dict(),
+            "kinds": None if self.manifest.kinds is None else self.manifest.kinds.to_dict(),
             "fields": dict(self.manifest.fields),
             "indexed_vectors": self.store.indexed(),
             "created": self.manifest.created,

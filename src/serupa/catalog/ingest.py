@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.schema import PointSchema, payload_of
+from serupa.catalog.schema import PointSchema, content_of, payload_of
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.files import http
@@ -266,7 +265,7 @@ def _read_file(photo: _Photo) -> _Photo:
     started = time.perf_counter()
     try:
         photo.data = read_bytes(photo.item.image)
-        photo.content = _content_of(photo.data)
+        photo.content = content_of(photo.data)
     except SerupaError as error:
         photo.failure = str(error)
     photo.read_s = time.perf_counter() - started
@@ -286,12 +285,8 @@ def _take_download(photo: _Photo, download: Future[http.Fetched]) -> _Photo:
         photo.failure = f"{photo.item.image}: the file is empty"
     else:
         photo.data = fetched.data
-        photo.content = _content_of(photo.data)
+        photo.content = content_of(photo.data)
     return photo
-
-
-def _content_of(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 # --- decoding and encoding
@@ -445,10 +440,17 @@ class _WayIn:
         self._writer.write(points)
 
     def _keep(self, photo: _Photo, stored: Mapping[str, Any]) -> None:
-        """Leave the vectors of an item as they are, and what is said of it where that is the same."""
+        """Leave an item as it is, or write what is said of it, and its vectors where they depend on that."""
         self._note(photo.item)
         photo.data = b""
         payload = self._payload(photo, stored["norm"])
+        if self._schema.moves(stored, payload):
+            name = self._schema.embedding_name
+            point = self._store.get([photo.item.id], vectors=(name,)).get(photo.item.id)
+            if point is not None:
+                self._report.updated += 1
+                self._writer.write(self._schema.points([payload], self._schema.embedding(point)[None]))
+                return
         if _without_origin(payload) == _without_origin(stored):
             self._report.unchanged += 1
         else:

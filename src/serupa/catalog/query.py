@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serupa.catalog.mapping import Asked
 from serupa.catalog.results import By, Recommendation, SearchResult
-from serupa.catalog.schema import item_of
+from serupa.catalog.schema import content_of, item_of
 from serupa.errors import InvalidInputError, NotFoundError, UsageError
 from serupa.filters import Condition, Filter, Where, as_filter
+from serupa.garments.head import UNSURE, KindGuess
+from serupa.images import read_bytes
 from serupa.items import OWN_FIELDS, Hit, Item
 from serupa.storage.base import Neighbor, Point, first_of_each_product, grouped
-from serupa.vectors import Metric, Vector, mean_direction, similarity_of
+from serupa.vectors import Metric, Vector, mean_direction, similarity_of, unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.encoders import Encoder
     from serupa.images import Crop, Photo
     from serupa.recommend.engine import Example, ExamplePoints
+
+ANY_KIND = "any"
+"""In place of a kind: compare the look alone."""
 
 _LOOKUP = 256  # points read from the store at once
 _TOGETHER = 64  # queries that an index answers at once
@@ -57,6 +64,9 @@ class SearchRequest:
         Hits are items, or distinct products, each shown by its nearest photo.
     crop : Crop, optional
         The part of the photos to search with.
+    kind : str, optional
+        The kind of garment to prefer; ``"any"`` for none. Unless given, what the photo seems to show; of an
+        item, its own.
     exact : bool
         Compare with every item, also where an approximate index would be faster.
     exclude : tuple of str
@@ -81,6 +91,7 @@ class SearchRequest:
     where: Where = None
     by: By = "item"
     crop: Crop | None = None
+    kind: str | None = None
     exact: bool = False
     exclude: tuple[str, ...] = ()
     diversity: float = 0.0
@@ -128,22 +139,36 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
     metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
     exclude, embedding = request.exclude, request.embedding
     timing: dict[str, float] = {}
+    known: Point | None = None
     if request.photos:
-        embedding, timing = encode_photos(catalog.encoder, request.photos, request.crop)
+        photos = request.photos
+        if catalog.schema.map.kinds is not None and request.kind is None:
+            photos = tuple(one if isinstance(one, str | os.PathLike) else read_bytes(one) for one in photos)
+            if len(photos) == 1 and request.crop is None:
+                known = known_photo(catalog, read_bytes(photos[0]), [metric])
+        embedding, timing = encode_photos(catalog.encoder, photos, request.crop)
     start = time.perf_counter()
-    if request.item_id is not None:
+    if known is not None:
+        query = _item_query(catalog, known, metric, None)
+    elif request.item_id is not None:
         (point,) = stored_points(catalog, [request.item_id], [metric])
-        vector, exclude = point.vectors[metric], (*exclude, point.id)
+        query, exclude = _item_query(catalog, point, metric, request.kind), (*exclude, point.id)
         product = point.payload["product_id"]
         if request.by == "product" and product is not None:
             where = (*where, Condition("product_id", none_of=(product,)))
     elif embedding is not None:
-        vector = _compared(catalog, embedding)
+        query = _compared(catalog, embedding, metric, request.kind)
     else:
         raise UsageError("search", "there is nothing to search with", "give at least one photo")
-    neighbors = _nearest(catalog, vector, request, metric=metric, where=where, exclude=exclude)
+    neighbors = _nearest(catalog, query.vector, request, metric=metric, where=where, exclude=exclude)
+    if not query.prefers:
+        neighbors = [
+            replace(one, distance=catalog.schema.map.without_kind(one.distance, metric)) for one in neighbors
+        ]
+    close = _is_close(catalog, query, neighbors[0], metric) if neighbors and not request.offset else None
     timing["search"] = 1e3 * (time.perf_counter() - start)
-    return SearchResult(_hits(neighbors, metric, request.offset), metric, catalog.manifest.card.name, timing)
+    hits = _hits(neighbors, metric, request.offset)
+    return SearchResult(hits, metric, catalog.manifest.card.name, timing, query.kind, close)
 
 
 def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:
@@ -170,7 +195,8 @@ def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:
     picks = picks[request.offset :]
     hits = _hits([pick.neighbor for pick in picks], metric, request.offset)
     because = tuple(pick.like for pick in picks)
-    return Recommendation(hits, metric, catalog.manifest.card.name, timing, because, groups)
+    name = catalog.manifest.card.name
+    return Recommendation(hits, metric, name, timing, because=because, groups=groups)
 
 
 def rank(
@@ -201,7 +227,7 @@ def rank(
         own: Sequence[str | None] = [None] * len(batch)
         wanted = limit
         if isinstance(batch, np.ndarray):
-            vectors = catalog.schema.map.apply(batch)
+            vectors = query_vectors(catalog, batch, chosen)
         else:
             own = batch
             # one more is asked for and the item taken out here: queries that differ in their vector alone are
@@ -214,6 +240,13 @@ def rank(
             yield [(n.id, n.distance) for n in answer if n.id != item_id][:limit]
 
 
+def query_vectors(catalog: Catalog, embeddings: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """Return what raw embeddings ``(n, d)`` of photos are compared by, ``(n, m)``."""
+    vector_map = catalog.schema.map
+    asked = None if vector_map.kinds is None else vector_map.kinds.asked(embeddings)
+    return vector_map.of_queries(embeddings, metric, asked)
+
+
 def check(catalog: Catalog, request: SearchRequest) -> None:
     """Refuse a request that the catalogue cannot answer, before anything is encoded for it.
 
@@ -224,6 +257,11 @@ def check(catalog: Catalog, request: SearchRequest) -> None:
     """
     choose_metric(catalog, request.metric)
     conditions_of(catalog, request.where)
+    kinds = catalog.schema.map.kinds
+    if kinds is None:
+        _refuse_kind(catalog, request.kind)
+    elif request.kind not in (None, ANY_KIND):
+        kinds.head.one_kind(request.kind)
 
 
 def choose_metric(catalog: Catalog, name: str | None) -> Metric:
@@ -294,15 +332,76 @@ def read_all(catalog: Catalog) -> tuple[list[Item], NDArray[np.float32]]:
     return items, np.concatenate(rows)
 
 
-def _compared(catalog: Catalog, embedding: Vector) -> Vector:
+def known_photo(catalog: Catalog, data: bytes, vectors: Sequence[str] = ()) -> Point | None:
+    """Return an item that shows this very file, or None; what kind it is need not be guessed."""
+    where = (Condition("content", any_of=(content_of(data),)),)
+    return next((points[0] for points in catalog.store.scroll(where, vectors=vectors, batch=1)), None)
+
+
+class _Query(NamedTuple):
+    """A searched vector ``(m,)``, whether it prefers a kind, and what a photo is taken for."""
+
+    vector: Vector
+    prefers: bool
+    kind: KindGuess | None
+    asked: Asked | None = None
+
+
+def _compared(catalog: Catalog, embedding: Vector, metric: Metric, kind: str | None = None) -> _Query:
     """Return what a raw embedding is compared by."""
     dimension = catalog.manifest.card.dimension
     if embedding.shape != (dimension,):
         raise InvalidInputError(catalog.path, f"an embedding here is ({dimension},), not {embedding.shape}")
     if not np.isfinite(embedding).all():
         raise InvalidInputError(catalog.path, "the embedding to search with holds NaN or infinity")
-    vector: Vector = catalog.schema.map.apply(embedding[None])[0]
-    return vector
+    vector_map = catalog.schema.map
+    if vector_map.kinds is None:
+        _refuse_kind(catalog, kind)
+        return _Query(vector_map.of_queries(embedding[None], metric)[0], True, None)
+    asked = vector_map.kinds.asked(embedding[None], None if kind == ANY_KIND else kind)
+    guess = vector_map.kinds.head.named(asked.chances[0]) if asked.prefer[0] else KindGuess(None, 0.0)
+    if kind == ANY_KIND:
+        return _Query(vector_map.of_queries(embedding[None], metric)[0], False, guess)
+    vector = vector_map.of_queries(embedding[None], metric, asked)[0]
+    return _Query(vector, bool(asked.prefer[0]), guess, asked)
+
+
+def _is_close(catalog: Catalog, query: _Query, nearest: Neighbor, metric: Metric) -> bool | None:
+    """Return whether the nearest item is likely of the kind that a photo shows, and looks alike.
+
+    A worn photo looks alike where it is as near as items of this catalogue are to other products. How near
+    people's own photos ought to be to a shop's is not known: of these the kind alone decides.
+    """
+    vector_map, asked = catalog.schema.map, query.asked
+    if vector_map.kinds is None or asked is None or not asked.prefer[0]:
+        return None
+    (point,) = stored_points(catalog, [nearest.id], [metric])
+    vector = point.vectors[metric]
+    if float(asked.chances[0] @ vector_map.kind_of(vector, metric)) < UNSURE:
+        return False
+    if asked.flat[0] > 0.5:
+        return True
+    looks = unit(np.stack([query.vector, vector])[:, : vector_map.looks])
+    return float(looks[0] @ looks[1]) >= catalog.own.usual_look()
+
+
+def _item_query(catalog: Catalog, point: Point, metric: Metric, kind: str | None) -> _Query:
+    """Return what an item is compared by: its own vector, or that with another kind."""
+    vector_map, vector = catalog.schema.map, point.vectors[metric]
+    if vector_map.kinds is None:
+        _refuse_kind(catalog, kind)
+        return _Query(vector, True, None)
+    if kind is None:
+        return _Query(vector, True, None)
+    chances = None if kind == ANY_KIND else vector_map.kinds.head.one_kind(kind)
+    return _Query(vector_map.with_kind(vector, metric, chances), chances is not None, None)
+
+
+def _refuse_kind(catalog: Catalog, kind: str | None) -> None:
+    if kind not in (None, ANY_KIND):
+        raise UsageError(
+            catalog.path, "kinds of garment do not count in it", f"serupa kinds -c {catalog.path}"
+        )
 
 
 def _example_points(catalog: Catalog, examples: Sequence[str | Example], metric: Metric) -> ExamplePoints:
@@ -319,7 +418,7 @@ def _example_points(catalog: Catalog, examples: Sequence[str | Example], metric:
             vectors[row] = point.vectors[metric]
             points.append(point)
         else:
-            vectors[row] = _compared(catalog, example.embedding)
+            vectors[row] = _compared(catalog, example.embedding, metric).vector
             points.append(None)
     return ExamplePoints(vectors, np.array([example.weight for example in given]), tuple(points))
 

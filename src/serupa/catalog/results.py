@@ -15,6 +15,7 @@ from serupa.vectors import Metric
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serupa.garments.head import KindGuess
     from serupa.recommend.engine import Group
 
 By = Literal["item", "product"]
@@ -37,12 +38,18 @@ class SearchResult(Sequence[Hit]):
         The encoder's name.
     timing_ms : dict of str to float
         Milliseconds of decode, encode and search; a search from a stored item has only the last.
+    kind : KindGuess or None
+        What the photo was taken for; None where kinds do not count, and for an item.
+    close : bool or None
+        Whether the first hit is likely of that kind and looks alike; None where nobody can say.
     """
 
     hits: tuple[Hit, ...]
     metric: Metric
     encoder: str
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+    kind: KindGuess | None = None
+    close: bool | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -78,6 +85,9 @@ class SearchResult(Sequence[Hit]):
         return {
             "metric": self.metric,
             "encoder": self.encoder,
+            "kind": None if self.kind is None else self.kind.name,
+            "kind_probability": None if self.kind is None else round(self.kind.probability, 4),
+            "close": self.close,
             "timing_ms": {name: round(ms, 2) for name, ms in self.timing_ms.items()},
             "hits": [
                 {

@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serupa.catalog.mapping import KindPart, VectorMap
+from serupa.encoders import Card
+from serupa.errors import ConflictError, UsageError
 from serupa.items import Attribute, FieldKind, Item
 from serupa.storage.base import Point
+from serupa.storage.manifest import KindsInfo
 from serupa.vectors import Metric, Vector
 
 if TYPE_CHECKING:
+    from serupa.catalog.own import OwnItems
+    from serupa.garments.head import KindHead
     from serupa.learning.whitening import Whitening
     from serupa.storage.manifest import CatalogManifest, TuningInfo
 
 _LABEL_LENGTH = 100  # a text that is longer is prose: shown, not counted
-
-
-class VectorMap:
-    """What raw embeddings go through before they are compared: a whitening, or nothing.
-
-    Parameters
-    ----------
-    encoded : int
-        Length of a raw embedding, d.
-    dimension : int, optional
-        Length of what is compared, m, where there is a whitening.
-    load : callable, optional
-        Gives the whitening when it is first needed: raw embeddings can be had without it.
-    """
-
-    def __init__(
-        self, encoded: int, dimension: int | None = None, load: Callable[[], Whitening] | None = None
-    ) -> None:
-        self.encoded = encoded
-        self.dimension = encoded if dimension is None else dimension
-        self._load = load
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether embeddings are compared as they are."""
-        return self._load is None
-
-    @cached_property
-    def whitening(self) -> Whitening | None:
-        """The whitening; None where there is none."""
-        return None if self._load is None else self._load()
-
-    def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn raw embeddings ``(n, d)`` into what is compared, ``(n, m)``: whitened ones have length 1."""
-        return embeddings if self.whitening is None else self.whitening.apply(embeddings)
-
-    def apply_to_cells(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map cells ``(n, d)`` so that their mean ``(m,)`` is what their mean ``(d,)`` is compared as.
-
-        With its norms fixed a whitening is an affine map, and the mean of mapped cells is the mapped mean.
-        """
-        if self.whitening is None:
-            return cells
-        norm = float(np.linalg.norm(cells.mean(axis=0)))
-        if not norm:
-            return np.zeros((len(cells), self.dimension))
-        mapped = (cells / norm - self.whitening.mean) @ self.whitening.projection.T.astype(np.float64)
-        norm = float(np.linalg.norm(mapped.mean(axis=0)))
-        return mapped / norm if norm else np.zeros_like(mapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +36,7 @@ class PointSchema:
     metrics : tuple of {"cosine", "euclidean", "manhattan"}
         One searched vector each.
     map : VectorMap
-        What these went through; raw embeddings are kept as ``raw`` where it changes them.
+        What these went through; raw embeddings are kept as ``raw`` where it loses them.
     """
 
     metrics: tuple[Metric, ...]
@@ -88,39 +45,109 @@ class PointSchema:
     @property
     def embedding_name(self) -> str:
         """The named vector that raw embeddings are worked out from."""
-        if not self.map.is_identity:
+        if self.map.loses:
             return "raw"
+        return self._metric
+
+    @property
+    def _metric(self) -> Metric:
         return next((metric for metric in self.metrics if metric != "cosine"), "cosine")
 
     def embedding(self, point: Point) -> Vector:
-        """Return the raw embedding of a stored point: cosine vectors are kept at length 1."""
-        name = self.embedding_name
-        vector = point.vectors[name]
-        return np.float32(point.payload["norm"]) * vector if name == "cosine" else vector
+        """Return the raw embedding of a stored point."""
+        if self.map.loses:
+            return point.vectors["raw"]
+        return self.map.embedding(point.vectors[self._metric], point.payload["norm"], self._metric)
 
     def points(self, payloads: Sequence[Mapping[str, Any]], embeddings: NDArray[np.float32]) -> list[Point]:
         """Return points with these payloads and raw embeddings ``(n, d)``."""
-        vectors: dict[str, NDArray[np.float32]] = dict.fromkeys(self.metrics, self.map.apply(embeddings))
-        if not self.map.is_identity:
+        known = [payload["attributes"] for payload in payloads]
+        searched = self.map.of_items(embeddings, known, self.metrics)
+        vectors: dict[str, NDArray[np.float32]] = {metric: searched[metric] for metric in self.metrics}
+        if self.map.loses:
             vectors["raw"] = embeddings
         return [
             Point(payload["id"], {name: rows[row] for name, rows in vectors.items()}, payload)
             for row, payload in enumerate(payloads)
         ]
 
+    def moves(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+        """Return whether a point's vectors change with its payload: its attributes may say another kind."""
+        if self.map.kinds is None:
+            return False
+        one, other = before["attributes"], after["attributes"]
+        return any(one.get(name) != other.get(name) for name in ("category", "name"))
 
-def schema_of(manifest: CatalogManifest, read: Callable[[TuningInfo], bytes]) -> PointSchema:
-    """Return the schema of a catalogue; `read` gives the bytes of its whitening when they are needed."""
-    encoded, tuning = manifest.card.dimension, manifest.tuning
+
+def schema_of(
+    manifest: CatalogManifest, read: Callable[[TuningInfo], bytes], own: OwnItems | None = None
+) -> PointSchema:
+    """Return the schema of a catalogue.
+
+    Parameters
+    ----------
+    manifest : CatalogManifest
+    read : callable
+        Gives the bytes of its whitening when they are needed.
+    own : OwnItems, optional
+        What its items teach about kinds; what only reads or writes items needs none.
+    """
+    encoded, tuning, info = manifest.card.dimension, manifest.tuning, manifest.kinds
+    kinds = None if info is None else KindPart(info.names, info.share, lambda: _head_for(manifest), own)
     if tuning is None:
-        return PointSchema(manifest.metrics, VectorMap(encoded))
+        return PointSchema(manifest.metrics, VectorMap(encoded, kinds=kinds))
 
     def load() -> Whitening:
         from serupa.learning.whitening import Whitening
 
         return Whitening.from_bytes(read(tuning))
 
-    return PointSchema(manifest.metrics, VectorMap(encoded, tuning.dimension, load))
+    return PointSchema(manifest.metrics, VectorMap(encoded, tuning.dimension, load, kinds))
+
+
+def kinds_for(card: Card, weights_sha256: str, share: float | None) -> KindsInfo | None:
+    """Return what a catalogue remembers of kinds; None where they do not count.
+
+    Parameters
+    ----------
+    card : Card
+    weights_sha256 : str
+        Of the encoder.
+    share : float or None
+        The share of the kind in a similarity; None is what was measured for the encoder.
+
+    Raises
+    ------
+    UsageError
+        If the share is not in 0 to 1, or nobody learned kinds for the encoder.
+    """
+    from serupa.garments.head import head_of
+
+    if share is not None and not 0.0 <= share < 1.0:
+        raise UsageError("the share of the kind", f"must be from 0 to below 1, not {share:g}")
+    if share == 0.0:
+        return None
+    head = head_of(card, weights_sha256)
+    if head is None and share is not None:
+        raise UsageError(f"the encoder {card.name}", "has no head for kinds of garment", "leave kinds out")
+    if head is None or (share is None and head.share == 0.0):
+        return None
+    return KindsInfo(names=head.kinds, share=round(head.share, 6) if share is None else share)
+
+
+def _head_for(manifest: CatalogManifest) -> KindHead:
+    from serupa.garments.head import head_of
+
+    head = head_of(manifest.card, manifest.weights_sha256)
+    if head is None or manifest.kinds is None or head.kinds != manifest.kinds.names:
+        problem = "kinds count in it, and the head that told them is not here any more"
+        raise ConflictError("the catalogue", problem, "renew them or do without: serupa kinds --help")
+    return head
+
+
+def content_of(data: bytes) -> str:
+    """Return what tells one photo's file from another."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def payload_of(item: Item, content: str, norm: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from serupa.cli import (
     export,
     index,
     info,
+    kinds,
     outfit,
     recommend,
     remove,
@@ -72,6 +73,7 @@ app.add_typer(encoders.app, name="encoders")
 app.command("evaluate")(evaluate.evaluate)
 app.command("reproduce")(reproduce.reproduce)
 app.command("tune")(tune.tune)
+app.command("kinds")(kinds.kinds)
 app.command("export")(export.export)
 app.command("check")(backup.check)
 app.command("backup")(backup.backup)

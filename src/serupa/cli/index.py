@@ -124,6 +124,13 @@ def index(
             help="For a new catalogue: squash, crop or pad; the encoder's card says.", show_default=False
         ),
     ] = None,
+    kinds: Annotated[
+        bool,
+        typer.Option(
+            "--kinds/--no-kinds",
+            help="For a new catalogue: let the kind of garment count beside the look.",
+        ),
+    ] = True,
     engine: Annotated[
         str, typer.Option(help="local: this machine encodes; ray: the workers of a Ray cluster do.")
     ] = "local",
@@ -178,6 +185,7 @@ def index(
         metrics=metrics.split(",") if metrics else ("cosine",),
         resize=resize,  # type: ignore[arg-type]  # checked by the library
         weights=weights,
+        kinds=None if kinds else 0.0,
         exist_ok=True,
         wait_s=wait,
     ) as opened:

@@ -115,6 +115,10 @@ def hits(result: SearchResult) -> None:
         numbers = (f"{hit.distance:.4f}", f"{hit.similarity:.4f}")
         rows.append((str(hit.rank), hit.item.name, *category, *numbers, hit.item.id))
     table(columns, rows)
+    if result.kind is not None and result.kind.name is not None:
+        message(f"Looks like: {result.kind.name} ({result.kind.probability:.0%}); without that: --no-kind")
+    if result.close is False:
+        message("Nothing very close.")
     timing = ", ".join(f"{name} {ms:.1f} ms" for name, ms in result.timing_ms.items())
     message(f"{result.metric}, {result.encoder}: {timing}")
 

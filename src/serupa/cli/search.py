@@ -37,6 +37,16 @@ def search(
             show_default=False,
         ),
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="The kind of garment to prefer, such as shorts; what the photo seems to show unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    no_kind: Annotated[
+        bool, typer.Option("--no-kind", help="Compare the look alone, whatever the kind.")
+    ] = False,
     offset: options.Offset = 0,
     exact: options.Exact = False,
     wait: options.Wait = 0.0,
@@ -47,14 +57,24 @@ def search(
     from serupa.catalog import Catalog
     from serupa.images import Crop
 
+    if kind is not None and no_kind:
+        raise typer.BadParameter("does not go with --kind", param_hint="--no-kind")
     part = Crop.parse(crop) if crop else None
     first, *others = photos
     if others and part is not None:
         raise typer.BadParameter("goes with one photo", param_hint="--crop")
     with Catalog.open(catalog, wait_s=wait) as opened:
         found = opened.search(
-            photos, k, metric=metric, where=where, by=by, crop=part, offset=offset, exact=exact  # type: ignore[arg-type]
-        )  # fmt: skip
+            photos,
+            k,
+            metric=metric,
+            where=where,
+            by=by,  # type: ignore[arg-type]  # checked by the library
+            crop=part,
+            kind="any" if no_kind else kind,
+            offset=offset,
+            exact=exact,
+        )
     title = Path(first).name + (f" and {len(others)} more" if others else "")
     _show(found, first, title, part, sheet=sheet, json=json)
 

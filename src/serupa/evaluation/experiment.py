@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.query import rank, read_all
+from serupa.catalog.query import query_vectors, rank, read_all
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference
@@ -115,7 +115,8 @@ def evaluate_catalog(
         items, counts = _query_photos(queries_from, label, gallery, queries, seed)
         raw, counts["unreadable"] = _embedded(catalog, items, label, progress)
         ranker = CatalogRanker(catalog, raw, exact=exact)
-        asked = replace(raw, embeddings=catalog.schema.map.apply(raw.embeddings))
+        own = {metric: query_vectors(catalog, raw.embeddings, metric) for metric in catalog.manifest.metrics}
+        asked = replace(raw, embeddings=own[catalog.manifest.metrics[0]], own=own)
     evaluation = evaluate(
         gallery,
         label=label,
@@ -229,7 +230,8 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
         backend.close()
         return Catalog.open(other)
     total, tell = catalog.count(), progress or silent
-    made = Catalog.create(directory, other, metrics=catalog.manifest.metrics)
+    kinds = None if catalog.manifest.kinds is not None else 0.0
+    made = Catalog.create(directory, other, metrics=catalog.manifest.metrics, kinds=kinds)
     name = made.manifest.card.name
     try:
         report = made.add(
@@ -261,7 +263,10 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
         raise UsageError(label, "no item has such a field", f"there are {fields}")
     items, embeddings = read_all(catalog)
     ids, labels = [item.id for item in items], [item.label(label) for item in items]
-    return EmbeddedItems(ids, labels, catalog.schema.map.apply(embeddings))
+    own = catalog.schema.map.of_items(
+        embeddings, [item.attributes for item in items], catalog.manifest.metrics
+    )
+    return EmbeddedItems(ids, labels, own[catalog.manifest.metrics[0]], own)
 
 
 def _query_photos(

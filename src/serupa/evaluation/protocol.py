@@ -38,11 +38,18 @@ class EmbeddedItems:
         The class of each item: a text, number or truth value; None or an empty text where it has none.
     embeddings : (n, d) array of float32
         Not normalised.
+    own : mapping of metric to (n, d) array of float32
+        Where a metric compares something else.
     """
 
     ids: Sequence[str]
     labels: Sequence[Hashable]
     embeddings: NDArray[np.float32]
+    own: Mapping[Metric, NDArray[np.float32]] = field(default_factory=dict)
+
+    def compared(self, metric: Metric) -> NDArray[np.float32]:
+        """Return what a metric compares, ``(n, d)``."""
+        return self.own.get(metric, self.embeddings)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -542,8 +549,8 @@ def _measure(
         values[f"ndcg@{k}"] = measures.ndcg_at_k(relevant, plan.totals, k)
 
     whole = relevant_ranks(
-        plan.items.embeddings[plan.rows],
-        gallery.embeddings,
+        plan.items.compared(metric)[plan.rows],
+        gallery.compared(metric),
         metric,
         relevant=plan.relevant,
         first=first,

@@ -105,7 +105,7 @@ def reproduce(
         raise InvalidInputError(deepfashion, f"no class has {min_images} images", "lower --min-images")
     selected = {items[row].id: items[row] for row in selection.indices}
     with Catalog.create(
-        out / "catalog", encoder, metrics=METRICS, resize="squash", weights=weights, exist_ok=True
+        out / "catalog", encoder, metrics=METRICS, resize="squash", weights=weights, kinds=0.0, exist_ok=True
     ) as catalog:
         if others := [item.id for item in catalog.items() if item.id not in selected]:
             catalog.remove(others)  # of a run with another selection

@@ -19,6 +19,7 @@ from serupa.vectors import Metric
 
 __all__ = [
     "CatalogManifest",
+    "KindsInfo",
     "Quantization",
     "StoreLayout",
     "TuningInfo",
@@ -97,6 +98,25 @@ class TuningInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.notes | own
 
 
+class KindsInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """How kinds of garment count in a catalogue's search.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The kinds that its vectors have a value for.
+    share : float
+        The share of the kind in a similarity, above 0 and below 1.
+    """
+
+    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    share: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        return {"names": list(self.names), "share": self.share}
+
+
 class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a catalogue's encoder and its store must agree on.
 
@@ -114,6 +134,8 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
         The attributes seen so far.
     tuning : TuningInfo, optional
         None while the search is as the encoder made it.
+    kinds : KindsInfo, optional
+        None where the look alone is compared.
     store : str
         The name of the store in use: a directory of the catalogue's, or a collection.
     engine : str
@@ -130,6 +152,7 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Annotated[tuple[Metric, ...], msgspec.Meta(min_length=1)]
     fields: dict[str, FieldKind] = {}
     tuning: TuningInfo | None = None
+    kinds: KindsInfo | None = None
     store: str = msgspec.field(name="points", default="points")
     engine: str = EDGE_ENGINE
     layout: StoreLayout | None = msgspec.field(name="server", default=None)
@@ -145,9 +168,10 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def dimensions(self) -> dict[str, int]:
         """The named vectors of each point: one a metric and, of a tuned catalogue, ``raw``."""
+        kinds = 0 if self.kinds is None else len(self.kinds.names)
         if self.tuning is None:
-            return dict.fromkeys(self.metrics, self.card.dimension)
-        return dict.fromkeys(self.metrics, self.tuning.dimension) | {"raw": self.card.dimension}
+            return dict.fromkeys(self.metrics, self.card.dimension + kinds)
+        return dict.fromkeys(self.metrics, self.tuning.dimension + kinds) | {"raw": self.card.dimension}
 
     def same_encoder(self, other: CatalogManifest) -> bool:
         """Return whether embeddings of the two can be compared."""
@@ -199,6 +223,8 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
         values["tuning"] = None if self.tuning is None else self.tuning.to_dict()
         if self.layout is None:
             del values["server"]
+        if self.kinds is None:
+            del values["kinds"]
         return {"format": FORMAT, **values}
 
     @classmethod

@@ -73,6 +73,7 @@ class Wardrobe:
             folder / "clothes",
             encoder=shop.manifest.card.name,
             resize=shop.manifest.card.resize,
+            kinds=0.0,
             exist_ok=True,
         )
         try:

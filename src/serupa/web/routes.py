@@ -76,7 +76,9 @@ async def search(request: Request, service: Serving) -> SearchOut:
     """Send a photo, get its nearest items. The photo is not stored."""
     form = await read_form(request, SearchForm)
     crop = Crop.parse(form.crop) if form.crop else None
-    asked = SearchRequest(metric=form.metric, k=form.k + 1, offset=form.offset, where=form.where, by=form.by)
+    asked = SearchRequest(
+        metric=form.metric, k=form.k + 1, offset=form.offset, where=form.where, by=form.by, kind=form.kind
+    )
     result = await service.answered(request, service.search(form.photo, crop, asked))
     return SearchOut.of(result, form.k, form.offset)
 

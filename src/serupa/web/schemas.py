@@ -53,6 +53,14 @@ CropText = Annotated[
         examples=["0.1,0.2,0.5,0.6"],
     ),
 ]
+Kind = Annotated[
+    Annotated[str, Field(max_length=100)] | None,
+    Field(
+        description="The kind of garment to prefer; `any` compares the look alone. What the photo seems to "
+        "show unless given.",
+        examples=["shorts"],
+    ),
+]
 PhotoFile = Annotated[
     bytes,
     Field(
@@ -77,6 +85,7 @@ class SearchForm(StrictModel):
     by: By = "item"
     offset: Offset = 0
     crop: CropText = None
+    kind: Kind = None
     where: Conditions = []
 
 
@@ -214,6 +223,13 @@ class SearchOut(BaseModel):
     metric: MetricName
     encoder: str
     timing_ms: Timing
+    kind: str | None = Field(
+        None, description="The kind of garment that the photo seems to show; null: unknown."
+    )
+    kind_probability: float | None = Field(None, description="The chance of the likeliest kind.")
+    close: bool | None = Field(
+        None, description="Whether the first hit is likely of that kind and looks alike; null: nobody knows."
+    )
     hits: list[HitOut]
     offset: int
     more: bool = Field(description="Whether there are hits after these.")
@@ -227,6 +243,9 @@ class SearchOut(BaseModel):
             metric=result.metric,
             encoder=result.encoder,
             timing_ms=timing,
+            kind=None if result.kind is None else result.kind.name,
+            kind_probability=None if result.kind is None else round(result.kind.probability, 4),
+            close=result.close,
             hits=hits,
             offset=offset,
             more=len(result.hits) > k,

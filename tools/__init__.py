@@ -1,0 +1,1 @@
+"""Made by hand now and then: sizing, and the training of what ships."""
