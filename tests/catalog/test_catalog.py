@@ -43,7 +43,7 @@ def test_add_then_search_by_every_photo(catalog: Catalog, items: list[Item]) -> 
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_look_alone_agrees_with_brute_force(catalog: Catalog, metric: str) -> None:
+def test_agrees_with_brute_force(catalog: Catalog, metric: str) -> None:
     ids, embeddings = catalog.embeddings()
     brute = NearestNeighbors(n_neighbors=6, algorithm="brute", metric=metric).fit(unit(embeddings))
     distances, rows = brute.kneighbors(unit(embeddings))

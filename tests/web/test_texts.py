@@ -16,7 +16,7 @@ TEXTS: dict[str, dict[str, str]] = (
     .make_module()
     .texts  # type: ignore[attr-defined]
 )
-BUILT = re.compile(r"(field|figure|metric|color|reason|own)_|.*_(one|other|title|text)$")
+BUILT = re.compile(r"(field|figure|metric|color|reason|own|kind)_|.*_(one|other|title|text)$")
 """Names that are put together of parts, and looked up with something to fall back on."""
 
 
@@ -40,3 +40,12 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     assert not asked - TEXTS["en"].keys()
     left = {name for name in TEXTS["en"].keys() - asked if not BUILT.match(name)}
     assert not {name for name in left if f'"{name}"' not in scripts and f"].{name}" not in pages}
+
+
+@pytest.mark.parametrize("code", sorted(TEXTS))
+def test_every_kind_has_its_name_of_the_vocabulary(code: str) -> None:
+    from serupa.garments.kinds import KINDS
+
+    assert {kind.name: TEXTS[code][f"kind_{kind.name}"] for kind in KINDS} == {
+        kind.name: getattr(kind, code) for kind in KINDS
+    }

@@ -6,7 +6,7 @@ export const SIZES = [12, 24, 48, 96];
 const RANGE = /^(-?[\d.]*\d)?\.\.(-?[\d.]*\d)?$/;
 
 /**
- * {q, crop: [x, y, w, h] | null, metric, k, by, where}; where maps a field to {values} or {low, high},
+ * {q, crop: [x, y, w, h] | null, kind, metric, k, by, where}; where maps a field to {values} or {low, high},
  * or to {text} for a condition that the page has no control for.
  */
 export function read(address = location.search) {
@@ -25,6 +25,7 @@ export function read(address = location.search) {
   return {
     q: query.get("q") ?? "",
     crop: crop.length === 4 && crop.every((n) => n >= 0 && n <= 1) && crop[2] > 0 && crop[3] > 0 ? crop : null,
+    kind: query.get("kind") ?? "",
     metric: query.get("metric") ?? "",
     k: SIZES.includes(k) ? k : PAGE,
     by: by === "item" || by === "product" ? by : "product",
@@ -37,6 +38,7 @@ export function write(state) {
   const query = new URLSearchParams();
   if (state.q) query.set("q", state.q);
   if (state.crop) query.set("crop", cropText(state.crop));
+  if (state.kind) query.set("kind", state.kind);
   if (state.metric) query.set("metric", state.metric);
   if (state.k !== PAGE) query.set("k", state.k);
   if (state.by !== "product") query.set("by", state.by);

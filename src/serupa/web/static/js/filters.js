@@ -51,8 +51,15 @@ export class Filters {
     this.sync(this.state);
   }
 
+  /** Show what the photo of an answer seems to show, as a chip that takes the preference away. */
+  showKind({ kind = null }) {
+    this.kind = kind;
+    this.#chips();
+  }
+
   /** Show a state: ticks, numbers and chips. */
   sync(state) {
+    if (state.q !== this.state.q) this.kind = null;
     this.state = state;
     for (const box of $$("input[data-field]", document.body)) {
       const condition = state.where.get(box.dataset.field);
@@ -212,7 +219,13 @@ export class Filters {
       const range = low && high ? `${low} – ${high}` : low ? `≥ ${low}` : `≤ ${high}`;
       return [chip(`${name}: ${range}`, () => this.#change(field, null))];
     });
-    if (chips.length > 1) {
+    const filtered = chips.length;
+    if (this.state.kind === "any") chips.unshift(chip(t("any_kind"), () => this.onChange({ kind: "" })));
+    else if (this.kind) {
+      const kind = t(`kind_${this.kind}`);
+      chips.unshift(chip(t("looks_like", { kind }), () => this.onChange({ kind: "any" })));
+    }
+    if (filtered > 1) {
       chips.push(h("button", { type: "button", class: "chip clear", onclick: () => {
         this.onChange({ where: new Map() });
         $(".pick", this.places.filters)?.focus();

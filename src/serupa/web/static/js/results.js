@@ -66,7 +66,7 @@ export class Results {
       const answer = await this.options.ask({ k: this.k, offset: known }, controller.signal);
       if (controller !== this.controller) return;
       const hits = [...this.answer.hits, ...answer.hits];
-      this.answer = { ...answer, hits };
+      this.answer = { ...answer, close: this.answer.close, hits };
       this.#clearWaiting();
       const cards = answer.hits.map((hit) => this.#card(hit));
       this.grid.append(...cards);
@@ -114,6 +114,7 @@ export class Results {
     this.grid.before(this.notice);
     this.answer = answer;
     this.held = null;
+    this.options.onAnswer?.(answer);
     this.#idle();
     this.grid.replaceChildren(...answer.hits.map((hit) => this.#card(hit)));
     this.#settle();
@@ -174,7 +175,8 @@ export class Results {
     const name = more ? t("found_more", { count: number(hits.length) }) : tn("found", hits.length, { count: number(hits.length) });
     const total = Object.values(timing).reduce((sum, ms) => sum + ms, 0);
     const took = total > 0 ? h("span", { "aria-hidden": "true" }, t("took", { ms: number(Math.max(1, Math.round(total))) })) : "";
-    this.count.replaceChildren(...(hits.length ? [h("strong", {}, name), took] : []));
+    const far = this.answer.close === false ? h("span", { class: "far" }, t("nothing_close")) : "";
+    this.count.replaceChildren(...(hits.length ? [h("strong", {}, name), far, took] : []));
     this.moreButton.hidden = !more || hits.length === 0;
     this.moreButton.disabled = false;
     this.moreButton.textContent = t("more");

@@ -38,6 +38,7 @@ const results = new Results($("#found"), {
     state.where.size
       ? [[t("clear"), () => go({ where: new Map() })]]
       : [[t("another"), () => $("#another").click()]],
+  onAnswer: (answer) => filters.showKind(answer),
   query: () => ({
     fields: { ...(query.photo ? { photo: query.photo.blob } : { from_id: query.q }), crop: state.crop && cropText(state.crop) },
     photo: frame.photo,
@@ -54,10 +55,11 @@ const filters = new Filters(
 
 async function ask(page, signal) {
   const choices = { ...page, metric: state.metric, by: state.by, where: conditions(state.where) };
-  if (query.photo) return api.search(query.photo.blob, { ...choices, crop: state.crop && cropText(state.crop) }, signal);
+  const part = { crop: state.crop && cropText(state.crop), kind: state.kind };
+  if (query.photo) return api.search(query.photo.blob, { ...choices, ...part }, signal);
   if (!state.crop) return api.similar(query.q, choices, signal);
   query.blob ??= await api.photoOf({ image: `${api.itemPath(query.q)}/image` }, 1280, signal);
-  const answer = await api.search(query.blob, { ...choices, crop: cropText(state.crop) }, signal);
+  const answer = await api.search(query.blob, { ...choices, ...part }, signal);
   return { ...answer, hits: answer.hits.filter(({ id }) => id !== query.q) };
 }
 
@@ -66,7 +68,8 @@ async function ask(page, signal) {
 /** Change parts of the state, and show it. */
 function go(change, { replace = false } = {}) {
   results.remember(address);
-  state = { ...state, ...change };
+  const another = "q" in change && change.q !== state.q; // what one photo seems to show says nothing of the next
+  state = { ...state, ...(another ? { kind: "" } : {}), ...change };
   address = write(state);
   if (replace) history.replaceState(null, "", address);
   else history.pushState(null, "", address);
