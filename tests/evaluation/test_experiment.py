@@ -33,7 +33,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
         photo = draw_photo(folder / f"{number:02}.png", product * 10 + number % 2)
         category = {} if number == 0 else {"category": ("dress", "hat")[product % 2]}
         items.append(Item(f"i{number:02}", str(photo), f"P{product}", category | {"tags": ["a", "b"]}))
-    with Catalog.create(folder / "catalog", metrics=METRICS) as catalog:
+    with Catalog.create(folder / "catalog", metrics=METRICS, kinds=0.0) as catalog:
         catalog.add(items)
         yield catalog
 
@@ -155,7 +155,7 @@ def test_a_broken_query_photo_stops_no_other(shop: Catalog, table: Path, tmp_pat
 
 def test_a_tuned_catalogue_is_measured_as_it_searches(tmp_path: Path, items: list[Item]) -> None:
     rng = np.random.default_rng(0)
-    with Catalog.create(tmp_path / "tuned", metrics=("cosine", "euclidean")) as catalog:
+    with Catalog.create(tmp_path / "tuned", metrics=("cosine", "euclidean"), kinds=0.0) as catalog:
         catalog.add(items)
         size = catalog.manifest.card.dimension
         mean = catalog.embeddings()[1].mean(axis=0)
@@ -198,7 +198,7 @@ def nearest_has_its_class(embeddings: NDArray[np.float32], classes: list[str], m
 def test_fashion_mnist_as_a_nearest_neighbour_check_by_hand(tmp_path: Path) -> None:
     """IDX files indexed as a folder; P@1 is the share of pictures whose nearest other has their class."""
     write_fashion_mnist_files(tmp_path / "idx", test=60)
-    with Catalog.create(tmp_path / "catalog", metrics=METRICS) as catalog:
+    with Catalog.create(tmp_path / "catalog", metrics=METRICS, kinds=0.0) as catalog:
         assert catalog.add(tmp_path / "idx").added == 60
         result = evaluate_catalog(catalog, "category", ks=[1])
         ids, embeddings = catalog.embeddings()
@@ -234,7 +234,7 @@ def test_real_fashion_mnist(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_luma_as_measured_before_the_first_line_of_code(luma: Path, tmp_path: Path) -> None:
-    with Catalog.create(tmp_path / "catalog", resize="squash") as catalog:
+    with Catalog.create(tmp_path / "catalog", resize="squash", kinds=0.0) as catalog:
         catalog.add(luma / "catalog.csv")
         result = evaluate_catalog(catalog, "product_id")
     assert result.items == 319
@@ -244,3 +244,20 @@ def test_luma_as_measured_before_the_first_line_of_code(luma: Path, tmp_path: Pa
         "recall@1": 0.161, "recall@5": 0.386, "recall@10": 0.463, "map": 0.383,
     }  # fmt: skip
     assert {key: means[key] for key in expected} == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_by_category_a_search_is_not_told_the_category(
+    tmp_path: Path, items: list[Item], metric: str
+) -> None:
+    results = []
+    for kinds in (None, 0.0):
+        with Catalog.create(tmp_path / f"kinds {kinds}", metrics=(metric,), kinds=kinds) as catalog:
+            catalog.add(items)
+            assert (catalog.manifest.kinds is None) == (kinds == 0.0)
+            results.append(evaluate_catalog(catalog, "category", ks=[3]).metrics[metric])  # type: ignore[index]
+    told, plain = results
+    assert told.search_recall == pytest.approx(1, abs=0.02)
+    assert told.estimates["map"].mean < 0.9
+    if metric == "cosine":
+        assert told.estimates["map"].mean == pytest.approx(plain.estimates["map"].mean, abs=1e-3)

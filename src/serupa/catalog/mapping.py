@@ -206,6 +206,10 @@ class VectorMap:
         chances = np.where(asked.prefer[:, None], asked.chances, np.float32(0))
         return self._joined(self._look(embeddings, asked), chances, metric)
 
+    def looks_of(self, embeddings: Rows) -> Rows:
+        """Return the part that tells the look ``(n, looks)`` of raw embeddings ``(n, d)``."""
+        return self._look(embeddings)
+
     def apply_to_cells(
         self, cells: Doubles, metric: Metric, chances: Rows | None = None, asked: Asked | None = None
     ) -> Doubles:

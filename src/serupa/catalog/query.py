@@ -207,6 +207,7 @@ def rank(
     metric: str | None = None,
     where: Where = None,
     exact: bool = False,
+    kind: str | None = None,
 ) -> Iterator[list[tuple[str, float]]]:
     """Yield, for each of many queries, the ids and distances of its nearest items, without reading the items.
 
@@ -219,6 +220,8 @@ def rank(
         How many items; fewer only where there are no more.
     metric, where, exact
         As in `SearchRequest`.
+    kind : {"any"}, optional
+        Compare the look alone.
     """
     chosen, conditions = choose_metric(catalog, metric), conditions_of(catalog, where)
     size = _EXACT_TOGETHER if exact else _TOGETHER
@@ -227,23 +230,31 @@ def rank(
         own: Sequence[str | None] = [None] * len(batch)
         wanted = limit
         if isinstance(batch, np.ndarray):
-            vectors = query_vectors(catalog, batch, chosen)
+            vectors = query_vectors(catalog, batch, chosen, kind)
         else:
             own = batch
             # one more is asked for and the item taken out here: queries that differ in their vector alone are
             # scored together by the engine, 4 times as fast as with a filter each
             wanted = limit + 1
             points = (stored_points(catalog, part, [chosen]) for part in grouped(batch, _LOOKUP))
-            vectors = np.stack([point.vectors[chosen] for part in points for point in part])
+            vectors = np.stack(
+                [_item_query(catalog, point, chosen, kind).vector for part in points for point in part]
+            )
         answers = catalog.store.search(vectors, chosen, wanted, where=conditions, exact=exact, payload=False)
         for item_id, answer in zip(own, answers, strict=True):
-            yield [(n.id, n.distance) for n in answer if n.id != item_id][:limit]
+            near = [(n.id, n.distance) for n in answer if n.id != item_id][:limit]
+            if kind == ANY_KIND:
+                near = [(one, catalog.schema.map.without_kind(distance, chosen)) for one, distance in near]
+            yield near
 
 
-def query_vectors(catalog: Catalog, embeddings: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
-    """Return what raw embeddings ``(n, d)`` of photos are compared by, ``(n, m)``."""
+def query_vectors(
+    catalog: Catalog, embeddings: NDArray[np.float32], metric: Metric, kind: str | None = None
+) -> NDArray[np.float32]:
+    """Return what raw embeddings ``(n, d)`` of photos are compared by, ``(n, m)``; ``kind`` as in `rank`."""
     vector_map = catalog.schema.map
-    asked = None if vector_map.kinds is None else vector_map.kinds.asked(embeddings)
+    plain = vector_map.kinds is None or kind == ANY_KIND
+    asked = None if plain or vector_map.kinds is None else vector_map.kinds.asked(embeddings)
     return vector_map.of_queries(embeddings, metric, asked)
 
 

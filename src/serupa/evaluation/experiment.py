@@ -44,13 +44,21 @@ class CatalogRanker:
         are items, each left out of its own results.
     exact : bool
         Compare with every item, also where the catalogue has an approximate index.
+    kind : {"any"}, optional
+        Compare the look alone.
     """
 
     def __init__(
-        self, catalog: Catalog, queries: EmbeddedItems | None = None, *, exact: bool = False
+        self,
+        catalog: Catalog,
+        queries: EmbeddedItems | None = None,
+        *,
+        exact: bool = False,
+        kind: str | None = None,
     ) -> None:
         self._catalog = catalog
         self._exact = exact
+        self._kind = kind
         self._embedding_of = dict(zip(queries.ids, queries.embeddings, strict=True)) if queries else None
 
     def rank(self, queries: Sequence[str], metric: Metric, limit: int) -> Iterator[Neighbors]:
@@ -58,7 +66,7 @@ class CatalogRanker:
         asked: Sequence[str] | NDArray[np.float32] = queries
         if self._embedding_of is not None:
             asked = np.stack([self._embedding_of[query] for query in queries])
-        yield from rank(self._catalog, asked, limit, metric=metric, exact=self._exact)
+        yield from rank(self._catalog, asked, limit, metric=metric, exact=self._exact, kind=self._kind)
 
 
 def evaluate_catalog(
@@ -109,14 +117,18 @@ def evaluate_catalog(
             raise UsageError(metric, "the catalogue cannot be searched by it", f"it has {has}")
     gallery = embedded_items(catalog, label)
     asked: int | EmbeddedItems | None = queries
-    ranker = CatalogRanker(catalog, exact=exact)
+    kind = blind_to(catalog, label)
+    ranker = CatalogRanker(catalog, exact=exact, kind=kind)
     counts: dict[str, Any] = {}
     if queries_from is not None:
         items, counts = _query_photos(queries_from, label, gallery, queries, seed)
         raw, counts["unreadable"] = _embedded(catalog, items, label, progress)
-        ranker = CatalogRanker(catalog, raw, exact=exact)
-        own = {metric: query_vectors(catalog, raw.embeddings, metric) for metric in catalog.manifest.metrics}
-        asked = replace(raw, embeddings=own[catalog.manifest.metrics[0]], own=own)
+        ranker = CatalogRanker(catalog, raw, exact=exact, kind=kind)
+        if kind is None:
+            own = {one: query_vectors(catalog, raw.embeddings, one) for one in catalog.manifest.metrics}
+            asked = replace(raw, embeddings=own[catalog.manifest.metrics[0]], own=own)
+        else:
+            asked = replace(raw, embeddings=catalog.schema.map.looks_of(raw.embeddings))
     evaluation = evaluate(
         gallery,
         label=label,
@@ -250,6 +262,11 @@ def other_catalog(catalog: Catalog, other: str, directory: Path, progress: Progr
     return made
 
 
+def blind_to(catalog: Catalog, label: str) -> str | None:
+    """Return ``"any"`` (compare the look alone) where kinds are told from the label that is measured."""
+    return "any" if catalog.manifest.kinds is not None and label in ("category", "name") else None
+
+
 def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
     """Return a catalogue's items as arrays, with their labels and the vectors that its search compares.
 
@@ -263,10 +280,11 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
         raise UsageError(label, "no item has such a field", f"there are {fields}")
     items, embeddings = read_all(catalog)
     ids, labels = [item.id for item in items], [item.label(label) for item in items]
-    own = catalog.schema.map.of_items(
-        embeddings, [item.attributes for item in items], catalog.manifest.metrics
-    )
-    return EmbeddedItems(ids, labels, own[catalog.manifest.metrics[0]], own)
+    if blind_to(catalog, label) is not None:
+        return EmbeddedItems(ids, labels, catalog.schema.map.looks_of(embeddings))
+    metrics = catalog.manifest.metrics
+    own = catalog.schema.map.of_items(embeddings, [item.attributes for item in items], metrics)
+    return EmbeddedItems(ids, labels, own[metrics[0]], own)
 
 
 def _query_photos(
