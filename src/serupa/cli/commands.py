@@ -26,6 +26,7 @@ from serupa.cli import (
     sample,
     search,
     serve,
+    train,
     tune,
     wardrobe,
 )
@@ -74,6 +75,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("reproduce")(reproduce.reproduce)
 app.command("tune")(tune.tune)
 app.command("kinds")(kinds.kinds)
+app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("check")(backup.check)
 app.command("backup")(backup.backup)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tomllib
@@ -173,6 +174,16 @@ def load_card(name_or_path: str | os.PathLike[str]) -> Card:
         names = ", ".join(shipped)
         raise NotFoundError(name, "no such encoder", f"use one of {names}, or the path of a card (.toml)")
     return _read_card_file(Path(name))
+
+
+def card_toml(card: Card) -> str:
+    """Return a card of architecture "onnx" as TOML, whose texts, numbers and lists are written as in JSON."""
+    values = card.to_dict()
+    tables = {name: values.pop(name) for name in ("weights", "onnx")}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
 
 
 @cache

@@ -18,11 +18,11 @@ from serupa.encoders.graph import GraphBuilder
 if TYPE_CHECKING:
     from serupa.encoders.cards import Card
 
-_EPSILON = 1e-3
-_STEM = 32
-_HEAD = 1280
+EPSILON = 1e-3
+STEM = 32
+HEAD = 1280
 # blocks, kernel, stride of the first, expansion, channels
-_STAGES = (
+STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -41,7 +41,7 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
     InvalidInputError
         If the state dict is not of this architecture.
     """
-    graph = GraphBuilder(state, card, _EPSILON)
+    graph = GraphBuilder(state, card, EPSILON)
     graph.drop("_fc.")
     zero, six = (graph.constant(np.array(value, np.float32)) for value in (0, 6))
 
@@ -52,12 +52,12 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
     x = graph.centred_pixels()
     pads = _same_pads(side, 3, 2)
     x = relu6(
-        graph.conv_norm(x, "_conv_stem", "_bn0", (_STEM, 3, 3, 3), stride=2, pads=pads, from_pixels=True)
+        graph.conv_norm(x, "_conv_stem", "_bn0", (STEM, 3, 3, 3), stride=2, pads=pads, from_pixels=True)
     )
     side = math.ceil(side / 2)
-    channels = _STEM
+    channels = STEM
     block = 0
-    for blocks, kernel, first_stride, expansion, out in _STAGES:
+    for blocks, kernel, first_stride, expansion, out in STAGES:
         for stride in (first_stride, *[1] * (blocks - 1)):
             name = f"_blocks.{block}"
             wide = channels * expansion
@@ -80,7 +80,7 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
             side = math.ceil(side / stride)
             channels = out
             block += 1
-    relu6(graph.conv_norm(x, "_conv_head", "_bn1", (_HEAD, channels, 1, 1)))
+    relu6(graph.conv_norm(x, "_conv_head", "_bn1", (HEAD, channels, 1, 1)))
     return graph.finish()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import os
 import statistics
@@ -20,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.encoders.cards import Card, WeightsSource, load_card
+from serupa.encoders.cards import Card, WeightsSource, card_toml, load_card
 from serupa.encoders.encoder import OUR_PORTS, Encoder
 from serupa.encoders.session import (
     NEEDS,
@@ -456,19 +455,9 @@ def _write(card: Card, model: bytes, folder: Path) -> tuple[Path, Path]:
     files = folder / made.weights.file, folder / f"{made.name}.toml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, content in zip(files, (model, _toml(made).encode()), strict=True):
+        for path, content in zip(files, (model, card_toml(made).encode()), strict=True):
             write_atomic(path, content)
     except OSError as error:
         problem = f"cannot be written ({error.strerror})"
         raise UnavailableError(folder, problem, "choose another folder with --out") from error
     return files
-
-
-def _toml(card: Card) -> str:
-    """Return a card as TOML, whose texts, numbers and lists are written as in JSON."""
-    values = card.to_dict()
-    tables = {name: values.pop(name) for name in ("weights", "onnx")}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
