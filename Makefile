@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: help demo app test test-reference check format docs bench constraints lock audit fuzz mutate clean
+.PHONY: help demo app train test test-reference check format docs bench constraints lock audit fuzz mutate clean
 
 help:
 	@echo "make demo            draw the sample catalogue, index it, search it"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-reference  make the stored PyTorch outputs anew and compare (installs torch)"
 	@echo "make check           lint, formatting, types"
 	@echo "make format          format the code"
+	@echo "make train           make the encoder serupa-clothes again (installs torch)"
 	@echo "make audit           licences and known weaknesses of what is installed"
 	@echo "make fuzz            ten minutes of fuzzing"
 	@echo "make mutate          change the source on purpose, and count what no test notices"
@@ -53,7 +54,7 @@ test-reference: $(VENV)-reference/.installed
 $(VENV)-reference/.installed: $(PACKAGE)
 	$(PYTHON) -m venv $(VENV)-reference
 	$(VENV)-reference/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[dev]' torch==2.13.0 efficientnet-lite-pytorch==0.1.0
+	  --editable '.[dev,train]' torch==2.13.0 efficientnet-lite-pytorch==0.1.0
 	@touch $@
 
 check: $(VENV)/.installed-dev
@@ -64,6 +65,13 @@ check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	TERM=dumb NO_COLOR=1 COLUMNS=80 $(BIN)/python -m typer serupa.cli.commands utils docs --name serupa \
 	  --title "The serupa command" --output docs/cli.md
+
+# Makes the encoder that comes with Serupa again, from DATA/{luma,venia,clothing,clothing_more}: see docs/serupa-clothes.md.
+DATA ?= data
+train: $(VENV)-reference/.installed
+	$(VENV)-reference/bin/serupa train $(DATA)/luma/catalog.csv $(DATA)/venia/catalog.csv $(DATA)/clothing \
+	  $(DATA)/clothing_more/catalog.csv -o build/serupa-clothes --name serupa-clothes --apart sender_id \
+	  --held-out tools/serupa-clothes/held-out.txt
 
 # What is compared with lives in an environment of its own, like PyTorch above.
 # ARGS="PHOTOS" indexes your own; ARGS=--quick is small and rough, ARGS=--full takes hours. See bench/README.md.

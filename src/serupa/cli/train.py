@@ -46,7 +46,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="How long to train.", min=1)] = 600,
+    steps: Annotated[int, typer.Option(help="How long to train.", min=1)] = 450,
     pairs: Annotated[int, typer.Option(help="Pairs of views a step.", min=2)] = 48,
     views: Annotated[int, typer.Option(help="Views that are made of each photo.", min=2)] = 16,
     size: Annotated[int, typer.Option(help="Of a view, in pixels.", min=64)] = 192,

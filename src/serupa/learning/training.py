@@ -96,7 +96,7 @@ class Recipe:
     seed : int
     """
 
-    steps: int = 600
+    steps: int = 450
     pairs: int = 48
     of_products: float = 0.5
     rounds: int = 16
@@ -104,13 +104,13 @@ class Recipe:
     frozen: int = 6
     rate: float = 3e-4
     head_rate: float = 1e-3
-    kinds: float = 3.0
+    kinds: float = 2.5
     kind_scale: float = 24.0
-    distillation: float = 0.5
+    distillation: float = 1.2
     rare: float = 5.0
-    grey: float = 0.1
-    worn: float = 0.6
-    blend: float = 1.0
+    grey: float = 0.12
+    worn: float = 0.7
+    blend: float = 0.75
     seed: int = 0
 
     def __post_init__(self) -> None:
