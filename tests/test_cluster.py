@@ -80,7 +80,7 @@ def test_the_same_as_one_machine(
         again = add_with_ray(catalog, [dearer, *items[1:]], workers=1)
         assert (again.added, again.updated, again.unchanged, again.encoded) == (0, 1, 23, 0)
         assert catalog.get(items[0].id) == dearer
-        assert (catalog if where == "directory" else Catalog.open(path)).fields["fit"] == "text"
+        assert (catalog if where == "directory" else Catalog.open(path)).manifest.fields["fit"] == "text"
 
 
 def workers() -> set[int]:
