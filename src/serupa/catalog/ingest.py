@@ -447,7 +447,7 @@ class _WayIn:
         if self._schema.moves(stored, payload):
             name = self._schema.embedding_name
             point = self._store.get([photo.item.id], vectors=(name,)).get(photo.item.id)
-            if point is not None:
+            if point is not None and name in point.vectors:  # a worker of a cluster has none
                 self._report.updated += 1
                 self._writer.write(self._schema.points([payload], self._schema.embedding(point)[None]))
                 return
