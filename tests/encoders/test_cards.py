@@ -6,16 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from serupa.encoders import DEFAULT, Card, list_cards, load_card
+from serupa.encoders import DEFAULT, Card, list_cards, load_card, load_encoder
+from serupa.encoders.weights import find_weights
 from serupa.errors import InvalidInputError, NotFoundError
 from tests.encoders.conftest import CARD, SIDE
 
 
 def test_the_default_comes_first() -> None:
     cards = list_cards()
-    assert [card.name for card in cards] == [DEFAULT, "resnet50"]
+    assert [card.name for card in cards] == [DEFAULT, "resnet50", "serupa-clothes"]
     assert (cards[0].dimension, cards[0].resize) == (1280, "crop")
     assert (cards[1].dimension, cards[1].resize) == (2048, "squash")  # the paper's preprocessing
 
@@ -138,3 +140,13 @@ def test_the_card_in_the_documentation_is_one(tmp_path: Path) -> None:
     path = tmp_path / "my-encoder.toml"
     path.write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
     assert load_card(path).weights.file == str(tmp_path / "my-encoder.onnx")
+
+
+def test_the_encoder_in_the_package_is_the_file_of_its_card_and_small() -> None:
+    found = find_weights(load_card("serupa-clothes"), download=False)
+    assert found.origin == "package"
+    assert found.path.stat().st_size < 8_000_000
+    encoder = load_encoder("serupa-clothes")
+    grey = np.full((1, 224, 224, 3), 127, np.uint8)
+    embedding, maps = encoder.encode(grey), encoder.feature_maps(grey)
+    np.testing.assert_allclose(maps.mean((2, 3)), embedding, atol=1e-4)
