@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from serupa.catalog.query import known_photo
+from serupa.catalog.schema import content_of
 from serupa.errors import ConflictError
 from serupa.images import open_photo, read_bytes
 from serupa.images.color import linear_rgb, srgb
@@ -147,7 +148,7 @@ def explain(
     query_map, item_map = encoder.feature_maps(pixels)
     query_cells, item_cells = _cells(query_map), _cells(item_map)
     _refuse_changed(catalog, held, item_cells.mean(axis=0))
-    known = known_photo(catalog, read_bytes(photo)) if crop is None else None
+    known = known_photo(catalog, content_of(read_bytes(photo))) if crop is None else None
     shown = (None if known is None else known.payload["attributes"], held.attributes)
     query_cells, item_cells = _mapped(catalog, (query_cells, item_cells), shown, chosen)
     query, other = query_cells.mean(axis=0), item_cells.mean(axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import threading
 import time
@@ -177,7 +178,7 @@ def test_options_of_the_command(folder: Path, tmp_path: Path) -> None:
     assert index(folder, "-c", tmp_path / "e", "--include", "[0-2].png", "--exclude", "1*")[1]["items"] == 2
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [int(os.environ.get("SERUPA_ADDRESSES", "300"))])
 def test_thousands_of_addresses_that_fail_stall_and_limit_by_turns(
     count: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

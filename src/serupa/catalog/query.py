@@ -50,6 +50,9 @@ class SearchRequest:
         An item to search with; it is left out and, by product, so is its whole product.
     embedding : (d,) array of float32, optional
         A raw embedding of the catalogue's encoder to search with.
+    content : str, optional
+        The hash of the photo that the embedding is of (`serupa.catalog.schema.content_of`): a photo that is
+        an item's own is taken for what the item is.
     likes, dislikes : tuple of str or Example
         What a recommendation starts from: ids of items, or examples.
     metric : {"cosine", "euclidean", "manhattan"}, optional
@@ -83,6 +86,7 @@ class SearchRequest:
     photos: tuple[Photo, ...] = ()
     item_id: str | None = None
     embedding: Vector | None = None
+    content: str | None = None
     likes: tuple[str | Example, ...] = ()
     dislikes: tuple[str | Example, ...] = ()
     metric: str | None = None
@@ -137,17 +141,19 @@ def encode_photos(encoder: Encoder, photos: Sequence[Photo], crop: Crop | None =
 def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
     """Answer a request from photos, an item or an embedding; errors as of `Catalog.search` and `similar`."""
     metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
-    exclude, embedding = request.exclude, request.embedding
+    exclude, embedding, content = request.exclude, request.embedding, request.content
+    counts = catalog.schema.map.kinds is not None and request.kind is None
     timing: dict[str, float] = {}
-    known: Point | None = None
     if request.photos:
         photos = request.photos
-        if catalog.schema.map.kinds is not None and request.kind is None:
-            photos = tuple(one if isinstance(one, str | os.PathLike) else read_bytes(one) for one in photos)
-            if len(photos) == 1 and request.crop is None:
-                known = known_photo(catalog, read_bytes(photos[0]), [metric])
+        if counts and len(photos) == 1 and request.crop is None:
+            data = read_bytes(photos[0])
+            content = content_of(data)
+            if not isinstance(photos[0], str | os.PathLike):  # a file is read once; a path is named in errors
+                photos = (data,)
         embedding, timing = encode_photos(catalog.encoder, photos, request.crop)
     start = time.perf_counter()
+    known = known_photo(catalog, content, [metric]) if counts and content is not None else None
     if known is not None:
         query = _item_query(catalog, known, metric, None)
     elif request.item_id is not None:
@@ -343,9 +349,9 @@ def read_all(catalog: Catalog) -> tuple[list[Item], NDArray[np.float32]]:
     return items, np.concatenate(rows)
 
 
-def known_photo(catalog: Catalog, data: bytes, vectors: Sequence[str] = ()) -> Point | None:
-    """Return an item that shows this very file, or None; what kind it is need not be guessed."""
-    where = (Condition("content", any_of=(content_of(data),)),)
+def known_photo(catalog: Catalog, content: str, vectors: Sequence[str] = ()) -> Point | None:
+    """Return an item whose photo has this content, or None; what kind it is need not be guessed."""
+    where = (Condition("content", any_of=(content,)),)
     return next((points[0] for points in catalog.store.scroll(where, vectors=vectors, batch=1)), None)
 
 

@@ -267,8 +267,10 @@ def blind_to(catalog: Catalog, label: str) -> str | None:
     return "any" if catalog.manifest.kinds is not None and label in ("category", "name") else None
 
 
-def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
+def embedded_items(catalog: Catalog, label: str, *, look_alone: bool = False) -> EmbeddedItems:
     """Return a catalogue's items as arrays, with their labels and the vectors that its search compares.
+
+    With ``look_alone``, kinds of garment are left out of these.
 
     Raises
     ------
@@ -280,7 +282,7 @@ def embedded_items(catalog: Catalog, label: str) -> EmbeddedItems:
         raise UsageError(label, "no item has such a field", f"there are {fields}")
     items, embeddings = read_all(catalog)
     ids, labels = [item.id for item in items], [item.label(label) for item in items]
-    if blind_to(catalog, label) is not None:
+    if look_alone or blind_to(catalog, label) is not None:
         return EmbeddedItems(ids, labels, catalog.schema.map.looks_of(embeddings))
     metrics = catalog.manifest.metrics
     own = catalog.schema.map.of_items(embeddings, [item.attributes for item in items], metrics)

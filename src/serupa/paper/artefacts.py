@@ -22,7 +22,8 @@ _NEIGHBORS = 10
 def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | None = None) -> list[Path]:
     """Write a catalogue as the paper's files, and once more in a format that is safe to load.
 
-    ``features.npy`` is an ``(n, d)`` float32 array of the vectors that the catalogue's search compares;
+    ``features.npy`` is an ``(n, d)`` float32 array of the vectors that the catalogue's search compares,
+    without the kind of garment;
     ``labels.npy`` ``(n,)`` int64 positions in ``class_names.pkl`` (-1 where an item has no label);
     ``image_paths.pkl`` a list of texts; ``knn_<metric>.pkl`` a fitted scikit-learn
     ``NearestNeighbors`` (brute force) for each metric. ``items.parquet`` has one row an item, in the same
@@ -59,7 +60,7 @@ def write_artefacts(catalog: Catalog, directory: str | Path, *, label: str | Non
     except ImportError as error:
         raise MissingExtraError("serupa export", "report,parquet") from error
     label = label or ("category" if "category" in catalog.manifest.fields else "product_id")
-    gallery = embedded_items(catalog, label)
+    gallery = embedded_items(catalog, label, look_alone=True)
     if not gallery.ids:
         raise InvalidInputError(catalog.path, "is empty, there is nothing to export")
     if any(isinstance(value, list) for value in gallery.labels):

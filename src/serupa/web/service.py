@@ -15,6 +15,7 @@ from fastapi import Request
 from serupa.catalog import Catalog
 from serupa.catalog.query import SearchRequest, check
 from serupa.catalog.results import SearchResult
+from serupa.catalog.schema import content_of
 from serupa.errors import SerupaError, UsageError
 from serupa.files.cache import cache_dir
 from serupa.images import Crop
@@ -235,7 +236,9 @@ class Service:
         catalog = self.catalog
         await self.reading(lambda: check(catalog, request))  # before the encoder's time is spent
         encoded = await self.pool.encode(photo, crop)
-        result = await self.reading(lambda: catalog.ask(replace(request, embedding=encoded.embedding)))
+        content = content_of(photo) if crop is None else None
+        asked = replace(request, embedding=encoded.embedding, content=content)
+        result = await self.reading(lambda: catalog.ask(asked))
         self.metrics.search.observe(result.timing_ms["search"] / 1e3)
         return replace(result, timing_ms={**encoded.timing_ms, **result.timing_ms})
 
