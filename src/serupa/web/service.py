@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -29,9 +29,6 @@ from serupa.web.security import Gate
 from serupa.web.settings import Settings
 from serupa.web.thumbnails import Thumbnails
 from serupa.web.uploads import Uploads
-
-if TYPE_CHECKING:
-    pass
 
 _T = TypeVar("_T")
 
