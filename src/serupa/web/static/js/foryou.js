@@ -1,7 +1,7 @@
 /** For you: products from the hearts that this browser keeps. */
 
 import "./page.js";
-import * as api from "./api.js";
+import { api, pagePath } from "./api.js";
 import { $, h } from "./dom.js";
 import { Results, arrival, recall } from "./results.js";
 import { forget, taste } from "./taste.js";
@@ -24,9 +24,9 @@ function liked() {
   $("#taste-actions").hidden = likes.length === 0;
   $("#found").classList.toggle("unmeasured", likes.length === 0);  // like what?
   $("#liked").replaceChildren(...likes.slice(-SHOWN).reverse().map(({ id }, n) =>
-    h("li", {}, h("a", { href: api.pagePath(id), "aria-label": t("photo_n", { n: number(n + 1) }) },
+    h("li", {}, h("a", { href: pagePath(id), "aria-label": t("photo_n", { n: number(n + 1) }) },
       h("span", { class: "picture" }, h("img", {
-        src: api.photoPath({ image: `${api.itemPath(id)}/image` }, 160), alt: "", width: "4", height: "5",
+        src: api.photo(id, 160), alt: "", width: "4", height: "5",
         onerror: (event) => event.target.classList.add("broken"),
       }))))));
 }

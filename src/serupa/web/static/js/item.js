@@ -1,7 +1,7 @@
 /** A product's page: its photos, what is known of it, and more like it. */
 
 import "./page.js";
-import * as api from "./api.js";
+import { api, pagePath } from "./api.js";
 import { $, h } from "./dom.js";
 import { outfitsOf, ownedOf } from "./outfits.js";
 import { described, pieces } from "./pieces.js";
@@ -36,7 +36,7 @@ function show(item, photos) {
   $("#heart").replaceChildren(heart(item.id, name));
   $("#said").replaceChildren();
   mainPhoto = h("img", {
-    src: api.photoPath(item, 1024), alt: name, width: "4", height: "5", class: "coming",
+    src: api.photo(item, 1024), alt: name, width: "4", height: "5", class: "coming",
     onload: (event) => event.target.classList.remove("coming"),
     onerror: (event) => event.target.classList.add("broken"),
   });
@@ -66,13 +66,13 @@ function view(photo, i, photos) {
     event.preventDefault();
     if (photo.id === current.id) return;
     // another photo of the same product is no new place: going back leads to the results
-    history.replaceState(null, "", api.pagePath(photo.id));
+    history.replaceState(null, "", pagePath(photo.id));
     show(photo, photos);
     $(`#views li:nth-child(${i + 1}) a`).focus({ preventScroll: true });
     results.search(PAGE);
   };
-  return h("li", {}, h("a", { href: api.pagePath(photo.id), "aria-current": chosen && "true", "aria-label": t("photo_n", { n: i + 1 }), onclick: change },
-    h("span", { class: "picture" }, h("img", { src: api.photoPath(photo, 160), alt: "", width: "4", height: "5" }))));
+  return h("li", {}, h("a", { href: pagePath(photo.id), "aria-current": chosen && "true", "aria-label": t("photo_n", { n: i + 1 }), onclick: change },
+    h("span", { class: "picture" }, h("img", { src: api.photo(photo, 160), alt: "", width: "4", height: "5" }))));
 }
 
 function wayBack() {

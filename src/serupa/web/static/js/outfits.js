@@ -1,6 +1,6 @@
 /** Outfits, and whether something is owned: how an answer of the API is shown. */
 
-import { photoPath } from "./api.js";
+import { api, pagePath } from "./api.js";
 import { h } from "./dom.js";
 import { has, number, plain, t } from "./texts.js";
 
@@ -16,9 +16,9 @@ export function outfitsOf(answer, owned) {
 
 function partOf(part, piece) {
   const name = plain(part.name || piece?.category || part.id);
-  const photo = h("span", { class: "picture" }, part.owned ? photoOf(piece) : h("img", { src: photoPath(part, 320), alt: "", width: "4", height: "5" }));
+  const photo = h("span", { class: "picture" }, part.owned ? photoOf(piece) : h("img", { src: api.photo(part, 320), alt: "", width: "4", height: "5" }));
   const words = [h("span", { class: "part-name" }, name), h("span", { class: "detail" }, t(part.owned ? "owned" : "from_shop"))];
-  return h("li", {}, part.owned ? h("div", {}, photo, ...words) : h("a", { href: `/item/${encodeURIComponent(part.id)}` }, photo, ...words));
+  return h("li", {}, part.owned ? h("div", {}, photo, ...words) : h("a", { href: pagePath(part.id) }, photo, ...words));
 }
 
 /** A photo out of this browser's database, let go of when it is drawn. */

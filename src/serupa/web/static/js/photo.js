@@ -1,6 +1,6 @@
 /** A photo that a person brings: checked, made small enough to send quickly, and kept for back and reload. */
 
-import { Problem } from "./api.js";
+import { Problem } from "./client.js";
 
 const LONG_SIDE = 1280; // encoders see a few hundred pixels; this leaves room for a small rectangle
 const AS_IT_IS = 1_500_000; // bytes: a file this small is sent as it is

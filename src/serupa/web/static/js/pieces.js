@@ -1,6 +1,6 @@
 /** The clothes that a person owns: photos and what is known of them, in this browser's own database. */
 
-import * as api from "./api.js";
+import { api } from "./api.js";
 
 const PHOTO = 480;
 

@@ -1,6 +1,7 @@
 /** The grid of results: placeholders of the right shape, cards, more of them, and why they are alike. */
 
-import { Problem, explain, pagePath, photoPath, sources } from "./api.js";
+import { api, pagePath, sources } from "./api.js";
+import { Problem } from "./client.js";
 import { $, $$, h } from "./dom.js";
 import { drawMaps, legendOf, toggleOf } from "./explain.js";
 import { clear, showBusy, showState } from "./states.js";
@@ -192,7 +193,7 @@ export class Results {
     const bar = h("span");
     bar.style.width = `${(100 * Math.min(1, Math.max(0, similarity / best))).toFixed(1)}%`;
     const photo = h("img", {
-      src: photoPath(hit, 480), srcset: sources(hit), sizes: "(min-width: 840px) 240px, 46vw", alt: "",
+      src: api.photo(hit, 480), srcset: sources(hit), sizes: "(min-width: 840px) 240px, 46vw", alt: "",
       width: "4", height: "5", loading: hit.rank > 12 ? "lazy" : "eager", decoding: "async", class: "coming",
     });
     const name = nameOf(hit);
@@ -242,7 +243,7 @@ export class Results {
     const query = this.options.query();
     try {
       const fields = { ...query.fields, item_id: card.dataset.id, metric: this.answer.metric };
-      const explained = await explain(fields, controller.signal);
+      const explained = await api.explain(fields, controller.signal);
       if (controller !== this.whyController || !card.isConnected) return;
       this.#showWhy(card, explained, query.photo);
     } catch (error) {

@@ -1,8 +1,8 @@
 /** The search page: a photo comes in, its look-alikes come out; the address holds the state. */
 
 import "./page.js";
-import * as api from "./api.js";
-import { Problem } from "./api.js";
+import { api } from "./api.js";
+import { Problem } from "./client.js";
 import { conditions, cropText, read, uploadOf, write } from "./address.js";
 import { $, h } from "./dom.js";
 import { Filters } from "./filters.js";
@@ -58,7 +58,7 @@ async function ask(page, signal) {
   const part = { crop: state.crop && cropText(state.crop), kind: state.kind };
   if (query.photo) return api.search(query.photo.blob, { ...choices, ...part }, signal);
   if (!state.crop) return api.similar(query.q, choices, signal);
-  query.blob ??= await api.photoOf({ image: `${api.itemPath(query.q)}/image` }, 1280, signal);
+  query.blob ??= await api.photoBlob(query.q, 1280, signal);
   const answer = await api.search(query.blob, { ...choices, ...part }, signal);
   return { ...answer, hits: answer.hits.filter(({ id }) => id !== query.q) };
 }
@@ -103,7 +103,7 @@ async function loadQuery(q) {
   const hash = uploadOf(q);
   if (hash === null) {
     query = { q };
-    showPhoto(api.photoPath({ image: `${api.itemPath(q)}/image` }, 1024));
+    showPhoto(api.photo(q, 1024));
     return true;
   }
   const photo = await kept(hash);
@@ -262,7 +262,7 @@ async function samples() {
       };
       return h("li", {}, h("a", { href: write({ ...read(""), q: item.id }), onclick: go_ },
         h("span", { class: "picture" },
-          h("img", { src: api.photoPath(item, 320), alt: nameOf(item), width: "4", height: "5" }))));
+          h("img", { src: api.photo(item, 320), alt: nameOf(item), width: "4", height: "5" }))));
     }));
   } catch {
     place.hidden = true; // the drop area is enough; a search will say what is wrong

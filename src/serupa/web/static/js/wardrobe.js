@@ -1,7 +1,7 @@
 /** The wardrobe: what is owned, what goes with it, and whether something is owned already. */
 
 import "./page.js";
-import * as api from "./api.js";
+import { api } from "./api.js";
 import { $, $$, h, icon } from "./dom.js";
 import { outfitsOf, ownedOf, photoOf } from "./outfits.js";
 import { prepare } from "./photo.js";

@@ -1,0 +1,272 @@
+// @ts-check
+/**
+ * A client of Serupa's REST API, version 1: one module, no dependency. The page and `<serupa-search>` use it,
+ * and so can any other page that the server allows (`cors_origins`):
+ *
+ *     import { Client } from "https://search.shop.example/static/js/client.js";
+ *     const serupa = new Client({ server: "https://search.shop.example" });
+ *     const { hits } = await serupa.search(file, { k: 12, by: "product" });
+ */
+
+/** @typedef {string | number | boolean | string[]} Attribute */
+/** @typedef {{ id: string, product_id: string | null, image: string, attributes: Record<string, Attribute> }} Item */
+/** @typedef {Item & { photos: Item[] }} ItemDetail */
+/** @typedef {Item & { rank: number, distance: number, similarity: number, because?: string | null }} Hit */
+/**
+ * @typedef {object} Answer
+ * @property {string} metric
+ * @property {string} encoder
+ * @property {Record<string, number | null>} timing_ms
+ * @property {string | null} [kind] the kind of garment that the photo seems to show
+ * @property {boolean | null} [close] whether the first hit looks alike; null: nobody knows
+ * @property {Hit[]} hits nearest first
+ * @property {number} offset
+ * @property {boolean} more whether there are hits after these
+ */
+/**
+ * @typedef {object} Choices
+ * @property {number} [k] how many hits, 100 at most
+ * @property {number} [offset] how many of the nearest to pass over
+ * @property {string} [metric] cosine, euclidean or manhattan, where the catalogue has it
+ * @property {"item" | "product"} [by]
+ * @property {string[]} [where] filters, such as "color=Black|Blue" and "price=10..50"
+ * @property {string | null} [crop] the part of the photo, "x,y,w,h" in fractions of its sides
+ * @property {string} [kind] the kind of garment to prefer; "any" compares the look alone
+ */
+/** @typedef {{ name: string, kind: "text", values: { value: string | number | boolean, count: number }[], more: boolean }} TextFacet */
+/** @typedef {{ name: string, kind: "number", min: number, max: number }} NumberFacet */
+/** @typedef {{ fields: (TextFacet | NumberFacet)[] }} Facets */
+/** @typedef {"gone" | "busy" | "large" | "unreadable" | "missing" | "refused" | "fault"} ProblemKind */
+/** @typedef {{ detail?: string, status?: number, code?: string, retryAfter?: number, [more: string]: any }} ProblemDetails */
+
+const ROOT = "/api/v1";
+
+/** What went wrong: `kind` for programs, the message for people. `retryAfter` is in seconds. */
+export class Problem extends Error {
+  /**
+   * @param {ProblemKind | string} kind
+   * @param {ProblemDetails} details
+   */
+  constructor(kind, details = {}) {
+    super(details.detail || kind);
+    this.kind = kind;
+    Object.assign(this, details);
+  }
+}
+
+export class Client {
+  #server;
+  #key;
+
+  /**
+   * @param {object} [options]
+   * @param {string} [options.server] its address; the page's own server unless given
+   * @param {string} [options.key] the key, where the server asks for one
+   */
+  constructor({ server = "", key = "" } = {}) {
+    this.#server = server.replace(/\/+$/, "");
+    this.#key = key;
+  }
+
+  /**
+   * What looks like a photo.
+   * @param {Blob} photo
+   * @param {Choices} [choices]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Answer>}
+   */
+  search(photo, choices = {}, signal) {
+    return this.#send("/search", { photo, ...choices }, signal);
+  }
+
+  /**
+   * What looks like an item.
+   * @param {string} id
+   * @param {Choices} [choices]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Answer>}
+   */
+  similar(id, choices = {}, signal) {
+    return this.#json(`${itemPath(id)}/similar?${listed(choices)}`, { signal });
+  }
+
+  /**
+   * Products from likes and dislikes.
+   * @param {{ taste?: string, diversity?: number } & Choices} fields
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Answer & { groups: string[][], unknown: string[] }>}
+   */
+  recommend(fields, signal) {
+    return this.#send("/recommend", fields, signal);
+  }
+
+  /**
+   * Which regions of two photos make them alike.
+   * @param {{ photo?: Blob, from_id?: string, item_id: string, crop?: string | null, metric?: string }} fields
+   * @param {AbortSignal} [signal]
+   */
+  explain(fields, signal) {
+    return this.#send("/explain", fields, signal);
+  }
+
+  /**
+   * What a photo of one garment shows.
+   * @param {Blob} photo
+   * @param {AbortSignal} [signal]
+   */
+  garment(photo, signal) {
+    return this.#send("/garment", { photo }, signal);
+  }
+
+  /**
+   * Whether something is owned already.
+   * @param {{ photo?: Blob, item_id?: string, wardrobe: string }} fields
+   * @param {AbortSignal} [signal]
+   */
+  own(fields, signal) {
+    return this.#send("/own", fields, signal);
+  }
+
+  /**
+   * What goes with a piece.
+   * @param {{ piece: string, wardrobe: string }} fields
+   * @param {AbortSignal} [signal]
+   */
+  outfits(fields, signal) {
+    return this.#send("/outfits", fields, signal);
+  }
+
+  /**
+   * An item, with the other photos of its product.
+   * @param {string} id
+   * @returns {Promise<ItemDetail>}
+   */
+  item(id) {
+    return this.#json(itemPath(id));
+  }
+
+  /**
+   * Items that pass the filters, page by page: `after` is the `next` of the page before.
+   * @param {{ where?: string[], limit?: number, after?: string }} [choices]
+   * @returns {Promise<{ items: Item[], more: boolean, next: string | null }>}
+   */
+  items(choices = {}) {
+    return this.#json(`/items?${listed(choices)}`);
+  }
+
+  /**
+   * What there is to filter by.
+   * @param {{ where?: string[] }} [choices]
+   * @returns {Promise<Facets>}
+   */
+  facets(choices = {}) {
+    return this.#json(`/facets?${listed(choices)}`);
+  }
+
+  /** What the catalogue is and holds, and what the server takes. */
+  info() {
+    return this.#json("/info");
+  }
+
+  /**
+   * The address of an item's photo, no longer than `size` pixels on its long side.
+   * @param {string | Item} item itself, or its id
+   * @param {number} size
+   */
+  photo(item, size) {
+    const path = typeof item === "string" ? `${ROOT}${itemPath(item)}/image` : item.image;
+    return `${this.#server}${path}?size=${size}`;
+  }
+
+  /**
+   * An item's photo itself.
+   * @param {string | Item} item
+   * @param {number} size
+   * @param {AbortSignal} [signal]
+   */
+  async photoBlob(item, size, signal) {
+    return (await this.#ask(this.photo(item, size), { signal })).blob();
+  }
+
+  /**
+   * @param {string} path
+   * @param {object} fields
+   * @param {AbortSignal} [signal]
+   */
+  #send(path, fields, signal) {
+    return this.#json(path, { method: "POST", body: listed(fields, new FormData()), signal });
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} [options]
+   * @returns {Promise<any>}
+   */
+  async #json(path, options) {
+    const response = await this.#ask(`${this.#server}${ROOT}${path}`, options);
+    try {
+      return await response.json();
+    } catch (error) {
+      throw lost(error);
+    }
+  }
+
+  /**
+   * @param {string} address
+   * @param {RequestInit} [options]
+   */
+  async #ask(address, options = {}) {
+    const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : undefined;
+    let response;
+    try {
+      response = await fetch(address, { credentials: "same-origin", headers, ...options });
+    } catch (error) {
+      throw lost(error);
+    }
+    if (response.ok) return response;
+    const said = await response.json().catch(() => ({}));
+    throw new Problem(kindOf(response.status, said.code ?? "", Boolean(options.body)), {
+      status: response.status,
+      detail: typeof said.detail === "string" ? said.detail : "",
+      code: said.code,
+      retryAfter: Number(response.headers.get("Retry-After")) || 3,
+    });
+  }
+}
+
+/** @param {string} id */
+const itemPath = (id) => `/items/${encodeURIComponent(id)}`;
+
+/** What was called off stays what it is; all else is a server that does not answer. @param {any} error */
+const lost = (error) => (error.name === "AbortError" ? error : new Problem("gone", { detail: error.message }));
+
+/**
+ * @param {number} status
+ * @param {string} code
+ * @param {boolean} sent
+ * @returns {ProblemKind}
+ */
+function kindOf(status, code, sent) {
+  if (status === 413) return "large";
+  if (status === 429 || status === 503) return "busy";
+  if (status === 404) return "missing";
+  if (status === 415 || (sent && /image|photo/i.test(code))) return "unreadable";
+  if (status === 502 || status === 504) return "gone";
+  return status >= 500 ? "fault" : "refused";
+}
+
+/**
+ * Fields as the API takes them: a list is the same name several times, what is not given is left out.
+ * @template {FormData | URLSearchParams} T
+ * @param {object} fields
+ * @param {T} [into]
+ * @returns {T}
+ */
+function listed(fields, into = /** @type {T} */ (new URLSearchParams())) {
+  for (const [name, value] of Object.entries(fields)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "") into.append(name, one);
+    }
+  }
+  return into;
+}
