@@ -6,16 +6,11 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 import pytest
 
+from serupa.web.texts import TEXTS
+
 WEB = Path(str(files("serupa.web")))
-TEXTS: dict[str, dict[str, str]] = (
-    jinja2.Environment(loader=jinja2.FileSystemLoader(WEB / "templates"), autoescape=True)
-    .get_template("texts.html")
-    .make_module()
-    .texts  # type: ignore[attr-defined]
-)
 BUILT = re.compile(r"(field|figure|metric|color|reason|own|kind)_|.*_(one|other|title|text)$")
 """Names that are put together of parts, and looked up with something to fall back on."""
 
@@ -31,7 +26,7 @@ def test_every_language_has_every_text(code: str) -> None:
 
 def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     scripts = "".join(path.read_text() for path in sorted((WEB / "static" / "js").glob("*.js")))
-    pages = "".join(p.read_text() for p in sorted((WEB / "templates").glob("*.html")) if p.stem != "texts")
+    pages = "".join(p.read_text() for p in sorted((WEB / "templates").glob("*.html")))
     asked = set(re.findall(r"\bt\.(\w+)", pages)) | set(re.findall(r"""\bt\["(\w+)"\]""", pages))
     asked = (asked | set(re.findall(r"""\bt\(\s*"(\w+)\"""", scripts))) - {"get"}
     for choice in re.findall(r"""\bt\([^"()]+\? "(\w+)" : "(\w+)\"""", scripts):
@@ -40,12 +35,3 @@ def test_every_text_that_is_asked_for_exists_and_none_is_left_over() -> None:
     assert not asked - TEXTS["en"].keys()
     left = {name for name in TEXTS["en"].keys() - asked if not BUILT.match(name)}
     assert not {name for name in left if f'"{name}"' not in scripts and f"].{name}" not in pages}
-
-
-@pytest.mark.parametrize("code", sorted(TEXTS))
-def test_every_kind_has_its_name_of_the_vocabulary(code: str) -> None:
-    from serupa.garments.kinds import KINDS
-
-    assert {kind.name: TEXTS[code][f"kind_{kind.name}"] for kind in KINDS} == {
-        kind.name: getattr(kind, code) for kind in KINDS
-    }

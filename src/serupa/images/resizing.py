@@ -29,6 +29,7 @@ _RESAMPLE = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.
 _OVERSAMPLE = 2
 # It also bounds memory: without it, squashing 8 x 10,000,000 pixels would widen them first
 _REDUCING_GAP = 2.0
+_WEBP_METHOD = 2  # of 6: 4 takes twice as long for 6 % fewer bytes
 
 
 def photo_pixels(
@@ -85,8 +86,8 @@ def photo_pixels(
     return np.asarray(scaled)
 
 
-def thumbnail(photo: Photo, size: int, *, quality: int = 85) -> bytes:
-    """Return a photo as a small JPEG: upright, without metadata, its long side at most `size` pixels.
+def thumbnail(photo: Photo, size: int, *, quality: int = 85, webp: bool = False) -> bytes:
+    """Return a photo as a small JPEG or WebP: upright, without metadata, its long side at most `size` pixels.
 
     Raises
     ------
@@ -95,7 +96,11 @@ def thumbnail(photo: Photo, size: int, *, quality: int = 85) -> bytes:
     """
     image = open_photo(photo, min_side=size)
     image.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
-    return encode_jpeg(image, quality)
+    if not webp:
+        return encode_jpeg(image, quality)
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=quality, method=_WEBP_METHOD)
+    return out.getvalue()
 
 
 def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import serupa
@@ -19,10 +17,11 @@ try:
     import python_multipart  # noqa: F401
     from fastapi import FastAPI
     from starlette.middleware.cors import CORSMiddleware
-    from starlette.staticfiles import StaticFiles
+    from starlette.middleware.gzip import GZipMiddleware
 except ImportError as error:
     raise MissingExtraError("the web application", "web") from error
 
+from serupa.web.assets import assets
 from serupa.web.limits import BodyLimit
 from serupa.web.logs import Record
 from serupa.web.pages import missing_page, pages
@@ -92,8 +91,9 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
     app.include_router(health)
     app.include_router(reference)
     app.include_router(pages)
-    app.mount("/static", StaticFiles(directory=Path(str(files("serupa.web") / "static"))), name="static")
+    app.mount("/static", assets, name="static")
     _describe(app, service)
+    app.add_middleware(GZipMiddleware, compresslevel=5)
     app.add_middleware(EncodedIds)
     app.add_middleware(KnownHosts, hosts=settings.allowed_hosts)
     app.add_middleware(

@@ -14,13 +14,16 @@ from starlette.responses import FileResponse, Response
 from starlette.templating import Jinja2Templates
 
 from serupa.errors import NotFoundError
+from serupa.web.assets import assets
 from serupa.web.problems import ProblemError
 from serupa.web.routes import detail
 from serupa.web.routing import ItemId, Serving
 from serupa.web.security import may_see
+from serupa.web.texts import in_language
 
 pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
-_templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")))
+_templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")), context_processors=[in_language])
+_templates.env.globals["static"] = assets.url
 
 _FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(svg|png)")
 _ORDER = (  # what a reader asks first comes first; figures that are not known come last
@@ -38,10 +41,18 @@ _ORDER = (  # what a reader asks first comes first; figures that are not known c
 _PAGE: dict[str, Any] = {"methods": ["GET", "HEAD"]}
 
 
+def _page(
+    request: Request, template: str, context: dict[str, Any] | None = None, status: int = 200
+) -> Response:
+    """Return a page; it is another one in another language and theme."""
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept-Language, Cookie"}
+    return _templates.TemplateResponse(request, template, context, status, headers)
+
+
 @pages.api_route("/", **_PAGE)
 async def search_page(request: Request) -> Response:
     """Show the search."""
-    return _templates.TemplateResponse(request, "search.html")
+    return _page(request, "search.html")
 
 
 @pages.api_route("/item/{item_id:path}", **_PAGE)
@@ -50,20 +61,20 @@ async def item_page(request: Request, service: Serving, item_id: ItemId) -> Resp
     try:
         item = await service.reading(lambda: detail(service.catalog, item_id).model_dump())
     except NotFoundError:
-        return _templates.TemplateResponse(request, "item.html", {"item": None}, 404)
-    return _templates.TemplateResponse(request, "item.html", {"item": item})
+        return _page(request, "item.html", {"item": None}, 404)
+    return _page(request, "item.html", {"item": item})
 
 
 @pages.api_route("/for-you", **_PAGE)
 async def for_you_page(request: Request) -> Response:
     """Show what the hearts that a browser keeps lead to."""
-    return _templates.TemplateResponse(request, "for-you.html")
+    return _page(request, "for-you.html")
 
 
 @pages.api_route("/wardrobe", **_PAGE)
 async def wardrobe_page(request: Request) -> Response:
     """Show the clothes that a browser keeps."""
-    return _templates.TemplateResponse(request, "wardrobe.html")
+    return _page(request, "wardrobe.html")
 
 
 @pages.api_route("/quality", **_PAGE)
@@ -78,7 +89,7 @@ async def quality_page(request: Request, service: Serving) -> Response:
             for path in _shown(figures.values())
         ],
     }
-    return _templates.TemplateResponse(request, "quality.html", context)
+    return _page(request, "quality.html", context)
 
 
 @pages.get("/quality/figures/{name}")
@@ -96,7 +107,7 @@ def missing_page(request: Request) -> Response | None:
     programs = request.scope["path"].startswith(("/api/", "/static/"))
     if programs or "text/html" not in request.headers.get("accept", ""):
         return None
-    return _templates.TemplateResponse(request, "missing.html", status_code=404)
+    return _page(request, "missing.html", status=404)
 
 
 class _Means(msgspec.Struct):

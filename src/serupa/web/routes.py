@@ -59,7 +59,10 @@ _PRODUCT_PHOTOS = 100
 _VALUES = 100
 
 _IMAGE: Answers = {
-    200: {"description": "The photo, upright, without metadata.", "content": {"image/jpeg": {}}},
+    200: {
+        "description": "The photo, upright, without metadata.",
+        "content": {"image/jpeg": {}, "image/webp": {}},
+    },
     304: {"description": "The photo that the client has is still right."},
 }
 _REPLACED: Answers = {200: {"model": ItemOut, "description": "The item was there and is replaced."}}
@@ -170,24 +173,31 @@ async def image(
     item_id: ItemId,
     size: Annotated[
         int,
-        Query(ge=1, le=SIZES[-1], description="Long side in pixels, rounded up to 160, 320, 640, 1280."),
+        Query(
+            ge=1,
+            le=SIZES[-1],
+            description=f"Long side in pixels, rounded up to {', '.join(map(str, SIZES))}.",
+        ),
     ] = 640,
 ) -> Response:
-    """Return an item's photo as a JPEG; a photo that is smaller comes as large as it is."""
+    """Return an item's photo, as WebP to who takes it; a photo that is smaller comes as large as it is."""
+    webp = "image/webp" in request.headers.get("accept", "")
 
     def work() -> Response:
         photo = service.catalog.get(item_id).image
         with photo_of(item_id):
-            thumbnail = service.thumbnails.identify(photo, size)
+            thumbnail = service.thumbnails.identify(photo, size, webp=webp)
+            who = "public" if service.gate.open else "private"
             headers = {
                 "ETag": thumbnail.etag,
-                "Cache-Control": f"{'public' if service.gate.open else 'private'}, max-age=600",
+                "Cache-Control": f"{who}, max-age=600, stale-while-revalidate=86400",
+                "Vary": "Accept",
             }
             if _has(request.headers.get("if-none-match", ""), thumbnail.etag):
                 return Response(status_code=304, headers=headers)
             data, cached = service.thumbnails.read(photo, thumbnail)
         service.metrics.thumbnails.labels("cache" if cached else "made").inc()
-        return Response(data, headers=headers, media_type="image/jpeg")
+        return Response(data, headers=headers, media_type=f"image/{'webp' if webp else 'jpeg'}")
 
     return await service.drawing(work)
 

@@ -8,5 +8,5 @@ export const pagePath = (id) => `/item/${encodeURIComponent(id)}`;
 
 /** Names for the size of a picture in the grid: the browser picks by the screen's density. */
 export function sources(item) {
-  return [320, 480, 720].map((size) => `${api.photo(item, size)} ${Math.round(size * 0.8)}w`).join(", ");
+  return [320, 480, 640].map((size) => `${api.photo(item, size)} ${Math.round(size * 0.8)}w`).join(", ");
 }

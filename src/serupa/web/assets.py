@@ -1,0 +1,91 @@
+"""The page's own files: compressed once, at addresses that change with what they hold."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from serupa.web.problems import ProblemError
+
+_DIGITS = 12
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    compressed: bytes
+    media_type: str
+
+
+class Assets:
+    """An ASGI application that serves the files of a folder, to be mounted where `url` says.
+
+    The first part of an address is a hash of all files: a browser keeps them for ever, and modules find each
+    other by relative names. Without it, or with that of another version, an address is asked for each time.
+
+    Parameters
+    ----------
+    folder : Traversable
+    """
+
+    def __init__(self, folder: Traversable) -> None:
+        self._files = {
+            name: _File(body, gzip.compress(body, mtime=0), mimetypes.guess_type(name)[0] or "text/plain")
+            for name, body in sorted(_walked(folder))
+        }
+        every = hashlib.blake2b(digest_size=_DIGITS // 2)
+        for name, file in self._files.items():
+            every.update(f"{name}\0{len(file.body)}\0".encode() + file.body)
+        self._hash = every.hexdigest()
+
+    def url(self, name: str) -> str:
+        """Return the address of a file, for templates."""
+        if name not in self._files:
+            raise KeyError(name)
+        return f"/static/{self._hash}/{name}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a file, compressed where the client can read that."""
+        name = scope["path"].removeprefix(scope.get("root_path", "")).lstrip("/")
+        version, _, rest = name.partition("/")
+        if len(version) == _DIGITS and rest:
+            name = rest
+        file = self._files.get(name)
+        if file is None:
+            await ProblemError(404, "there is no such file").response()(scope, receive, send)
+            return
+        asked = Headers(scope=scope)
+        etag = f'"{self._hash}"'
+        headers = {
+            "Cache-Control": _FOREVER if version == self._hash else "no-cache",
+            "ETag": etag,
+            "Vary": "Accept-Encoding",
+        }
+        if asked.get("if-none-match") == etag:
+            response = Response(status_code=304, headers=headers)
+        elif "gzip" in asked.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            response = Response(file.compressed, headers=headers, media_type=file.media_type)
+        else:
+            response = Response(file.body, headers=headers, media_type=file.media_type)
+        await response(scope, receive, send)
+
+
+def _walked(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
+    found = []
+    for entry in folder.iterdir():
+        name = prefix + entry.name
+        found += _walked(entry, name + "/") if entry.is_dir() else [(name, entry.read_bytes())]
+    return found
+
+
+assets = Assets(files("serupa.web") / "static")
