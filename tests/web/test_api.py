@@ -315,7 +315,22 @@ def test_facets_count_and_bound(client: Client) -> None:
     assert "description" not in fields
     fewer = client.get("/api/v1/facets", params={"where": ["price=10..12"]}).json()["fields"]
     assert {one["name"]: one for one in fewer}["category"]["values"][0]["count"] == 1
+    assert {one["name"]: one for one in fewer}["price"]["max"] == 33  # what else could be chosen
+    products = client.get("/api/v1/facets", params={"by": "product", "values": 2}).json()["fields"]
+    category = {one["name"]: one for one in products}["category"]
+    assert category["values"] == [{"value": name, "count": 8} for name in ("dresses", "hats")]
+    assert category["more"]
     assert is_problem(client.get("/api/v1/facets?where=x>1"), 422)
+
+
+def test_facets_follow_changes(writing: Client) -> None:
+    def hats() -> int:
+        fields = {one["name"]: one for one in writing.get("/api/v1/facets").json()["fields"]}
+        return {one["value"]: one["count"] for one in fields["category"]["values"]}["hats"]
+
+    before = hats()
+    assert writing.delete("/api/v1/items/item-01", headers=BEARER).status_code == 204
+    assert hats() == before - 1
 
 
 def test_info_tells_no_path(client: Client, shop: Catalog) -> None:

@@ -15,7 +15,7 @@ import serupa
 from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
-from serupa.filters import Condition, as_filter
+from serupa.filters import Scalar
 from serupa.images import MAX_PIXELS, Crop, read_bytes
 from serupa.items import Item
 from serupa.web.forms import read_form
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 
 _LARGEST_K = 100
 _PRODUCT_PHOTOS = 100
-_VALUES = 100
 
 _IMAGE: Answers = {
     200: {
@@ -272,19 +271,21 @@ async def remove_item(request: Request, service: Serving, item_id: ItemId) -> Re
 
 
 @api.get("/facets", **described("catalogue", "See what there is to filter by", Facets))
-async def facets(request: Request, service: Serving, where: Where = []) -> Facets:  # noqa: B006
-    """Count the values of every text field and bound every number field, among the items that pass."""
+async def facets(
+    request: Request,
+    service: Serving,
+    *,
+    where: Where = [],  # noqa: B006
+    by: Annotated[By, Query()] = "item",
+    values: Annotated[int, Query(ge=1, le=1000, description="Most values of a field.")] = 100,
+) -> Facets:
+    """Count the values of every text field and bound every number field, among what the other filters let by.
 
-    def work() -> Facets:
-        conditions = as_filter(where)
-        fields = [
-            _facet(service.catalog, name, conditions)
-            for name, kind in service.catalog.manifest.fields.items()
-            if kind != "words"
-        ]
-        return Facets(fields=[one for one in fields if one is not None])
-
-    return await service.answered(request, service.reading(work))
+    A filter on a field itself does not change what is said of that field: it shows what else could be chosen.
+    """
+    counts = await service.answered(request, service.counts())
+    found = await service.reading(lambda: counts.facets(where, by=by, limit=values + 1))
+    return Facets(fields=[_facet(name, one, values) for name, one in found.items()])
 
 
 @api.get("/info", **described("catalogue", "See what the catalogue is and holds", Info))
@@ -359,11 +360,10 @@ def _has(header: str, etag: str) -> bool:
     return any(one.strip().removeprefix("W/") in (etag, "*") for one in header.split(","))
 
 
-def _facet(catalog: Catalog, name: str, conditions: tuple[Condition, ...]) -> TextFacet | NumberFacet | None:
-    values = catalog.facets(name, where=conditions, limit=_VALUES + 1)
-    if values is None:
-        return None
-    if isinstance(values, tuple):
-        return NumberFacet(name=name, min=values[0], max=values[1])
-    counts = [ValueCount(value=value, count=count) for value, count in values]
-    return TextFacet(name=name, values=counts[:_VALUES], more=len(counts) > _VALUES)
+def _facet(
+    name: str, found: list[tuple[Scalar, int]] | tuple[float, float], most: int
+) -> TextFacet | NumberFacet:
+    if isinstance(found, tuple):
+        return NumberFacet(name=name, min=found[0], max=found[1])
+    counts = [ValueCount(value=value, count=count) for value, count in found[:most]]
+    return TextFacet(name=name, values=counts, more=len(found) > most)

@@ -253,7 +253,7 @@ class SearchOut(BaseModel):
 
 
 class ValueCount(BaseModel):
-    """A value of a field, and how many items have it."""
+    """A value of a field, and how many items or products have it."""
 
     value: str | int | float | bool
     count: int

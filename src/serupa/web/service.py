@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import Request
 
 from serupa.catalog import Catalog
+from serupa.catalog.counts import Counts
 from serupa.catalog.query import SearchRequest, check
 from serupa.catalog.results import SearchResult
 from serupa.catalog.schema import content_of
@@ -34,6 +35,9 @@ _T = TypeVar("_T")
 
 _THUMBNAILS_WAITING = 512
 _READY_S = 5.0  # of a probe
+_COUNTED_AT_ONCE = 20_000
+"""Items up to which counts are brought up to date before they are told; of more, in the background."""
+_COUNTS_LAST_S = 60.0  # where another server may change the catalogue
 _REFRESH_S = 5.0
 """How often a catalogue on a server is asked whether it was switched over: far below the time for which the
 points that were replaced stay there."""
@@ -81,6 +85,9 @@ class Service:
         self._shopfront = Shopfront(catalog)
         self._looked_at: Shopfront | None = None
         self._learning: asyncio.Task[None] | None = None
+        self._counts: Counts | None = None
+        self._counted: tuple[Catalog, int] | None = None
+        self._counting: asyncio.Task[Counts] | None = None
 
     async def start(self) -> None:
         """Load the encoder, try it, and take requests.
@@ -98,6 +105,7 @@ class Service:
         loop = asyncio.get_running_loop()
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)
+        self._counting = asyncio.create_task(self._count())
         self._learn_soon()
         if self.catalog.backend.folder is None:
             self._refreshing = asyncio.create_task(self._keep_fresh())
@@ -145,6 +153,8 @@ class Service:
         self._pool, self._retired = None, []
         if self._learning is not None:
             self._learning.cancel()
+        if self._counting is not None:
+            self._counting.cancel()
         for executor in (self._searchers, self._writer, self._drawers, self._learner):
             executor.shutdown(cancel_futures=True)
 
@@ -194,6 +204,27 @@ class Service:
             self._looked_at = self._shopfront
             self._learner.submit(self._look_ahead, self._shopfront)
         return self._advice
+
+    async def counts(self) -> Counts:
+        """Return the catalogue's counts; where counting takes seconds, those of before the last changes."""
+        counts = self._counts
+        if counts is None or self._counted != self._state():
+            if self._counting is None or self._counting.done():
+                self._counting = asyncio.create_task(self._count())
+            if counts is None or len(counts) <= _COUNTED_AT_ONCE:
+                return await asyncio.shield(self._counting)
+        return counts
+
+    async def _count(self) -> Counts:
+        counted = self._state()
+        self._counts = await self.reading(lambda: Counts.of(counted[0]))
+        self._counted = counted
+        if self.catalog.backend.folder is None:
+            asyncio.get_running_loop().call_later(_COUNTS_LAST_S, self._recount)
+        return self._counts
+
+    def _recount(self) -> None:
+        self._counted = None
 
     def _look_ahead(self, shopfront: Shopfront) -> None:
         """See many photos before somebody waits for it: outfits go by their colours."""
