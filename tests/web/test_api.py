@@ -108,6 +108,8 @@ def test_search_finds_what_the_library_finds(
     told = answer.json()
     for hit in wanted["hits"]:
         hit["image"] = f"/api/v1/items/{quote(hit['id'], safe='')}/image"
+    for hit in told["hits"]:
+        assert hit.pop("offer")["price"] == hit["attributes"]["price"]
     assert told["hits"] == wanted["hits"]
     assert (told["metric"], told["encoder"], told["offset"]) == (metric, shop.manifest.card.name, 1)
     assert all(told["timing_ms"][step] >= 0 for step in ("decode", "wait", "encode", "search"))
@@ -236,6 +238,16 @@ def test_ids_may_end_as_addresses_do(tmp_path: Path, items: list[Item]) -> None:
             assert client.get("/api/v1/items/hat/image").headers["content-type"] == "image/jpeg"
             nested = client.get(f"/api/v1/items/{quote('hat/image', safe='')}/image")
             assert nested.headers["content-type"] == "image/jpeg"
+
+
+def test_results_in_another_order_are_the_library_s(client: Client, shop: Catalog) -> None:
+    wanted = shop.similar("item-02", 4, sort="-price", offset=1)
+    told = client.get("/api/v1/items/item-02/similar?k=4&sort=-price&offset=1").json()
+    assert [hit["id"] for hit in told["hits"]] == [hit.item.id for hit in wanted]
+    assert [hit["offer"]["price"] for hit in told["hits"]] == [hit.item.attributes["price"] for hit in wanted]
+    assert told["more"]
+    assert is_problem(client.get("/api/v1/items/item-02/similar?sort=nothing"), 422)
+    assert is_problem(client.post("/api/v1/search", files={"photo": b"x"}, data={"sort": "nothing"}), 422)
 
 
 def test_similar_is_the_library_s(client: Client, shop: Catalog) -> None:

@@ -362,6 +362,7 @@ class Catalog:
         by: By = "item",
         crop: Crop | None = None,
         kind: str | None = None,
+        sort: str | None = None,
         offset: int = 0,
         exact: bool = False,
     ) -> SearchResult:
@@ -384,22 +385,25 @@ class Catalog:
         kind : str, optional
             The kind of garment to prefer; ``"any"`` compares the look alone. Unless given, what the photo
             seems to show, where kinds count in the catalogue.
+        sort : str, optional
+            The order of the 200 nearest: a field (``price`` is what is to be paid), or ``-field`` for the
+            largest first; nearest first unless given.
         offset : int
-            How many of the nearest to pass over (the next page).
+            How many of the hits to pass over (the next page).
         exact : bool
             Compare with every item, also where an approximate index would be faster.
 
         Returns
         -------
         SearchResult
-            The hits, nearest first; equal distances are ordered by id.
+            The hits; equal distances are ordered by id.
 
         Raises
         ------
         InvalidInputError, NotFoundError
             If a photo cannot be used.
         UsageError
-            If the filter or the metric is not one of this catalogue, or there is no photo.
+            If the filter, the metric or the order is not one of this catalogue, or there is no photo.
         """
         photos = tuple(photo) if isinstance(photo, list | tuple) else (photo,)
         request = SearchRequest(
@@ -410,6 +414,7 @@ class Catalog:
             by=by,
             crop=crop,
             kind=kind,
+            sort=sort,
             offset=offset,
             exact=exact,
         )
@@ -423,6 +428,7 @@ class Catalog:
         metric: str | None = None,
         where: Where = None,
         by: By = "item",
+        sort: str | None = None,
         offset: int = 0,
         exact: bool = False,
     ) -> SearchResult:
@@ -436,7 +442,7 @@ class Catalog:
             If the catalogue has no such item.
         """
         request = SearchRequest(
-            item_id=item_id, k=k, metric=metric, where=where, by=by, offset=offset, exact=exact
+            item_id=item_id, k=k, metric=metric, where=where, by=by, sort=sort, offset=offset, exact=exact
         )
         return query.search(self, request)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.catalog.mapping import Asked
+from serupa.catalog.offers import in_order
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import content_of, item_of
 from serupa.errors import InvalidInputError, NotFoundError, UsageError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 ANY_KIND = "any"
 """In place of a kind: compare the look alone."""
+
+ORDERED = 200
+"""How many of the nearest there are in another order than nearness: further ones are less and less alike."""
 
 _LOOKUP = 256  # points read from the store at once
 _TOGETHER = 64  # queries that an index answers at once
@@ -70,6 +74,9 @@ class SearchRequest:
     kind : str, optional
         The kind of garment to prefer; ``"any"`` for none. Unless given, what the photo seems to show; of an
         item, its own.
+    sort : str, optional
+        The order of the `ORDERED` nearest: a field (``price`` is what is to be paid), or ``-field`` for the
+        largest first; nearest first unless given.
     exact : bool
         Compare with every item, also where an approximate index would be faster.
     exclude : tuple of str
@@ -96,6 +103,7 @@ class SearchRequest:
     by: By = "item"
     crop: Crop | None = None
     kind: str | None = None
+    sort: str | None = None
     exact: bool = False
     exclude: tuple[str, ...] = ()
     diversity: float = 0.0
@@ -140,6 +148,11 @@ def encode_photos(encoder: Encoder, photos: Sequence[Photo], crop: Crop | None =
 
 def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
     """Answer a request from photos, an item or an embedding; errors as of `Catalog.search` and `similar`."""
+    if request.sort is not None:
+        check_sort(catalog, request.sort)
+        found = search(catalog, replace(request, sort=None, k=ORDERED, offset=0))
+        end = request.offset + request.k
+        return replace(found, hits=tuple(in_order(found.hits, request.sort)[request.offset : end]))
     metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
     exclude, embedding, content = request.exclude, request.embedding, request.content
     counts = catalog.schema.map.kinds is not None and request.kind is None
@@ -270,10 +283,11 @@ def check(catalog: Catalog, request: SearchRequest) -> None:
     Raises
     ------
     UsageError
-        As `choose_metric` and `conditions_of`.
+        As `choose_metric`, `conditions_of` and `check_sort`.
     """
     choose_metric(catalog, request.metric)
     conditions_of(catalog, request.where)
+    check_sort(catalog, request.sort)
     kinds = catalog.schema.map.kinds
     if kinds is None:
         _refuse_kind(catalog, request.kind)
@@ -320,6 +334,19 @@ def conditions_of(catalog: Catalog, where: Where) -> Filter:
         if kind == "number" and values_asked and all(isinstance(v, str | bool) for v in values_asked):
             raise UsageError(subject, f"holds numbers here, not {values_asked[0]!r}", "such as 9.5 or 10..50")
     return conditions
+
+
+def check_sort(catalog: Catalog, sort: str | None) -> None:
+    """Refuse an order by what no item has.
+
+    Raises
+    ------
+    UsageError
+        If there is no such field, or it is prose.
+    """
+    fields = {name: kind for name, kind in catalog.manifest.fields.items() if kind != "words"}
+    if sort is not None and sort.removeprefix("-") not in fields:
+        raise UsageError(f"order by {sort!r}", "no item has such a field", f"there are {', '.join(fields)}")
 
 
 def stored_points(catalog: Catalog, ids: Sequence[str], vectors: Sequence[str] = ()) -> list[Point]:

@@ -36,6 +36,15 @@ Where = Annotated[
     ),
 ]
 By = Annotated[str, typer.Option(help="item, or product for distinct products, best photo first.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        help="The order of the 200 nearest: a field, such as price, or -field for the largest first; nearest "
+        "first unless given.",
+        metavar="FIELD",
+        show_default=False,
+    ),
+]
 Exact = Annotated[bool, typer.Option("--exact", help="Compare with every item, index or not.")]
 Offset = Annotated[int, typer.Option(help="How many of the nearest to pass over.", min=0)]
 Sheet = Annotated[

@@ -47,6 +47,7 @@ def search(
     no_kind: Annotated[
         bool, typer.Option("--no-kind", help="Compare the look alone, whatever the kind.")
     ] = False,
+    sort: options.Sort = None,
     offset: options.Offset = 0,
     exact: options.Exact = False,
     wait: options.Wait = 0.0,
@@ -72,6 +73,7 @@ def search(
             by=by,  # type: ignore[arg-type]  # checked by the library
             crop=part,
             kind="any" if no_kind else kind,
+            sort=sort,
             offset=offset,
             exact=exact,
         )
@@ -86,6 +88,7 @@ def similar(
     metric: options.Metric = None,
     where: options.Where = None,
     by: options.By = "item",
+    sort: options.Sort = None,
     offset: options.Offset = 0,
     exact: options.Exact = False,
     wait: options.Wait = 0.0,
@@ -98,7 +101,7 @@ def similar(
     with Catalog.open(catalog, wait_s=wait) as opened:
         item = opened.get(item_id)
         found = opened.similar(
-            item_id, k, metric=metric, where=where, by=by, offset=offset, exact=exact  # type: ignore[arg-type]
+            item_id, k, metric=metric, where=where, by=by, sort=sort, offset=offset, exact=exact  # type: ignore[arg-type]
         )  # fmt: skip
     _show(found, item.image, item.name, None, sheet=sheet, json=json)
 

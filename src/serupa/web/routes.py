@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 import serupa
+from serupa.catalog.offers import newest_field
 from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
@@ -39,6 +40,7 @@ from serupa.web.schemas import (
     Offset,
     SearchForm,
     SearchOut,
+    Sort,
     Status,
     SyncFailure,
     SyncIn,
@@ -79,7 +81,13 @@ async def search(request: Request, service: Serving) -> SearchOut:
     form = await read_form(request, SearchForm)
     crop = Crop.parse(form.crop) if form.crop else None
     asked = SearchRequest(
-        metric=form.metric, k=form.k + 1, offset=form.offset, where=form.where, by=form.by, kind=form.kind
+        metric=form.metric,
+        k=form.k + 1,
+        offset=form.offset,
+        where=form.where,
+        by=form.by,
+        kind=form.kind,
+        sort=form.sort,
     )
     result = await service.answered(request, service.search(form.photo, crop, asked))
     return SearchOut.of(result, form.k, form.offset)
@@ -152,10 +160,13 @@ async def similar(
     metric: Annotated[Metric, Query()] = None,
     by: Annotated[By, Query()] = "item",
     where: Where = [],  # noqa: B006
+    sort: Annotated[Sort, Query()] = None,
     offset: Annotated[Offset, Query()] = 0,
 ) -> SearchOut:
     """Search with a photo of the catalogue; the item itself is left out, by product its whole product."""
-    asked = SearchRequest(item_id=item_id, metric=metric, k=k + 1, offset=offset, where=where, by=by)
+    asked = SearchRequest(
+        item_id=item_id, metric=metric, k=k + 1, offset=offset, where=where, by=by, sort=sort
+    )
     result = await service.answered(request, service.reading(lambda: service.catalog.ask(asked)))
     service.metrics.search.observe(result.timing_ms["search"] / 1e3)
     return SearchOut.of(result, k, offset)
@@ -297,6 +308,7 @@ async def info(request: Request, service: Serving) -> Info:
         **about,
         tuned=about["tuning"] is not None,
         version=serupa.__version__,
+        newest=newest_field(about["fields"]),
         writable=service.gate.writable,
         explains=service.explains,
         limits=Limits(body_bytes=service.settings.limit_bytes, pixels=MAX_PIXELS, k=_LARGEST_K),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from serupa.catalog.offers import Offer, offer_of
 from serupa.catalog.results import SearchResult
 from serupa.explain import Explanation, Heat
 from serupa.files.http import is_http
@@ -29,6 +31,14 @@ def _storable(text: str) -> str:
 
 Identifier = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
 K = Annotated[int, Field(ge=1, le=100, description="How many hits.")]
+Sort = Annotated[
+    Annotated[str, Field(min_length=1, max_length=200)] | None,
+    Field(
+        description="The order of the 200 nearest: a field (`price` is what is to be paid), or `-field` for "
+        "the largest first; nearest first unless given.",
+        examples=["price"],
+    ),
+]
 Offset = Annotated[int, Field(ge=0, le=10_000, description="How many of the nearest to pass over.")]
 Metric = Annotated[
     MetricName | None,
@@ -86,6 +96,7 @@ class SearchForm(StrictModel):
     offset: Offset = 0
     crop: CropText = None
     kind: Kind = None
+    sort: Sort = None
     where: Conditions = []
 
 
@@ -162,6 +173,22 @@ class SyncOut(BaseModel):
     failed: list[SyncFailure]
 
 
+class OfferOut(BaseModel):
+    """What the shop asks for an item; null is what the catalogue does not say."""
+
+    url: str | None = Field(description="The item's page in the shop.")
+    price: float | None = Field(description="What is to be paid.")
+    list_price: float | None = Field(description="What was to be paid before, where that was more.")
+    currency: str | None = Field(description="ISO 4217 code.")
+    brand: str | None
+    in_stock: bool | None
+
+    @classmethod
+    def of(cls, offer: Offer) -> OfferOut:
+        """Return the JSON form of an offer."""
+        return cls(**asdict(offer))
+
+
 class ItemOut(BaseModel):
     """An item of the catalogue."""
 
@@ -169,12 +196,17 @@ class ItemOut(BaseModel):
     product_id: str | None
     image: str = Field(description="Address of its photo; add `?size=` for its long side in pixels.")
     attributes: dict[str, str | int | float | bool | list[str]]
+    offer: OfferOut
 
     @classmethod
     def of(cls, item: Item) -> ItemOut:
         """Return what is told of an item: its photo as an address, never as a path."""
         return cls(
-            id=item.id, product_id=item.product_id, image=image_url(item.id), attributes=dict(item.attributes)
+            id=item.id,
+            product_id=item.product_id,
+            image=image_url(item.id),
+            attributes=dict(item.attributes),
+            offer=OfferOut.of(offer_of(item)),
         )
 
 
@@ -218,7 +250,7 @@ class HitOut(ItemOut):
 
 
 class SearchOut(BaseModel):
-    """Hits, nearest first; equal distances are ordered by id."""
+    """Hits, in the order that was asked for; equal distances are ordered by id."""
 
     metric: MetricName
     encoder: str
@@ -351,6 +383,7 @@ class Info(BaseModel):
     metrics: list[MetricName]
     tuned: bool = Field(description="Whether the search has learned from the catalogue's own products.")
     fields: dict[str, Literal["text", "number", "words"]]
+    newest: str | None = Field(description="The field that says when items came; `-` before it sorts by it.")
     indexed_vectors: int
     size_bytes: int | None = Field(description="None of a catalogue on a server.")
     created: str

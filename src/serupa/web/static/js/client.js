@@ -9,7 +9,16 @@
  */
 
 /** @typedef {string | number | boolean | string[]} Attribute */
-/** @typedef {{ id: string, product_id: string | null, image: string, attributes: Record<string, Attribute> }} Item */
+/**
+ * @typedef {object} Offer what the shop asks; null is what the catalogue does not say
+ * @property {string | null} url the item's page in the shop
+ * @property {number | null} price what is to be paid
+ * @property {number | null} list_price what was to be paid before, where that was more
+ * @property {string | null} currency
+ * @property {string | null} brand
+ * @property {boolean | null} in_stock
+ */
+/** @typedef {{ id: string, product_id: string | null, image: string, attributes: Record<string, Attribute>, offer: Offer }} Item */
 /** @typedef {Item & { photos: Item[] }} ItemDetail */
 /** @typedef {Item & { rank: number, distance: number, similarity: number, because?: string | null }} Hit */
 /**
@@ -19,7 +28,7 @@
  * @property {Record<string, number | null>} timing_ms
  * @property {string | null} [kind] the kind of garment that the photo seems to show
  * @property {boolean | null} [close] whether the first hit looks alike; null: nobody knows
- * @property {Hit[]} hits nearest first
+ * @property {Hit[]} hits in the order that was asked for
  * @property {number} offset
  * @property {boolean} more whether there are hits after these
  */
@@ -29,6 +38,7 @@
  * @property {number} [offset] how many of the nearest to pass over
  * @property {string} [metric] cosine, euclidean or manhattan, where the catalogue has it
  * @property {"item" | "product"} [by]
+ * @property {string} [sort] the order of the 200 nearest: a field such as "price", or "-price"
  * @property {string[]} [where] filters, such as "color=Black|Blue" and "price=10..50"
  * @property {string | null} [crop] the part of the photo, "x,y,w,h" in fractions of its sides
  * @property {string} [kind] the kind of garment to prefer; "any" compares the look alone
@@ -232,6 +242,22 @@ export class Client {
       retryAfter: Number(response.headers.get("Retry-After")) || 3,
     });
   }
+}
+
+/**
+ * An amount of money as a language writes it: yen without decimals, and none where they are nought.
+ * @param {number} amount
+ * @param {string | null} currency
+ * @param {string} [language]
+ */
+export function priceOf(amount, currency, language) {
+  const whole = Number.isInteger(amount) ? { minimumFractionDigits: 0 } : {};
+  try {
+    if (currency) return new Intl.NumberFormat(language, { style: "currency", currency, ...whole }).format(amount);
+  } catch {
+    // not one of the currency codes there are: the number alone
+  }
+  return new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2, ...whole }).format(amount);
 }
 
 /** @param {string} id */
