@@ -44,6 +44,12 @@ def serve(
         list[str] | None,
         typer.Option(help="A site whose pages may call the API. May be repeated.", show_default=False),
     ] = None,
+    frame_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A site whose pages may show these pages in a frame. May be repeated.", show_default=False
+        ),
+    ] = None,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,6 +96,7 @@ def serve(
             "api_key": api_key,
             "read_key": read_key,
             "cors_origins": cors_origin or None,
+            "frame_origins": frame_origin or None,
             "allowed_hosts": allowed_host or None,
             "limit_mb": limit_mb,
             "queue": queue,

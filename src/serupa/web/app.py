@@ -105,7 +105,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **cors(settings))
     app.add_middleware(Record, metrics=service.metrics)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, frame_origins=settings.frame_origins)
     return app
 
 

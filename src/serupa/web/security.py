@@ -21,13 +21,10 @@ from serupa.web.settings import Settings
 
 # Scripts and styles come from this server alone, none of them inline
 _POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'"
 )
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -151,11 +148,27 @@ class KnownHosts:
         await self._app(scope, receive, send)
 
 
-class SecurityHeaders:
-    """Adds to every answer what browsers are to respect."""
+UNFRAMED = {
+    "Content-Security-Policy": f"{_POLICY}; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+}
+"""What a page is answered with that no other page may show in a frame."""
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class SecurityHeaders:
+    """Adds to every answer what browsers are to respect.
+
+    Parameters
+    ----------
+    app : ASGI application
+    frame_origins : sequence of str
+        Whose pages may show these in a frame.
+    """
+
+    def __init__(self, app: ASGIApp, frame_origins: Sequence[str] = ()) -> None:
         self._app = app
+        framed = {"Content-Security-Policy": f"{_POLICY}; frame-ancestors {' '.join(frame_origins)}"}
+        self._headers = _HEADERS | (framed if frame_origins else UNFRAMED)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on; its answer gets the headers."""
@@ -163,7 +176,7 @@ class SecurityHeaders:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -27,6 +27,7 @@ def _origin(text: str) -> str:
     return text
 
 
+Origin = Annotated[str, AfterValidator(_origin)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits")]
@@ -50,6 +51,8 @@ class Settings(BaseModel):
         SHA-256 of the key that reading needs; without one everybody may read.
     cors_origins : tuple of str
         Origins whose pages may call the API from a browser; none unless given.
+    frame_origins : tuple of str
+        Origins whose pages may show the server's in a frame; none unless given.
     limit_mb : float
         Largest request body, in 10^6 bytes.
     held_mb : float
@@ -82,7 +85,8 @@ class Settings(BaseModel):
     trusted_proxies: tuple[str, ...] = ()
     api_key_sha256: Sha256 | None = None
     read_key_sha256: Sha256 | None = None
-    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    cors_origins: tuple[Origin, ...] = ()
+    frame_origins: tuple[Origin, ...] = ()
     limit_mb: Positive = 20.0
     held_mb: Positive = 500.0
     queue: Count = 64
