@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from serupa.errors import printable
 
 Attribute = str | int | float | bool | list[str]
 """A value that a filter can compare: text, a number, a truth value, or a list of texts."""
@@ -21,9 +24,48 @@ OWN_FIELDS: dict[str, FieldKind] = {
 """The fields of items besides attributes: ``content`` is the photo's hash, ``indexed_from`` its source."""
 
 
+_LONGEST_NAME = 100  # characters
+_LARGEST_INTEGER = 2**63 - 1  # of the engine
+
+
 def is_attribute_name(name: str) -> bool:
     """Return whether an attribute may be named so: the engine's paths end at quotes and backslashes."""
-    return bool(name) and name not in OWN_FIELDS and not set(name) & {'"', "\\"}
+    return (
+        0 < len(name) <= _LONGEST_NAME
+        and name not in OWN_FIELDS
+        and not set(name) & {'"', "\\"}
+        and printable(name) == name
+    )
+
+
+def attribute_problem(name: str, value: object) -> str:
+    """Say why an attribute cannot be kept; nothing where it can."""
+    if not is_attribute_name(name):
+        return f"an attribute may not be named {name[: _LONGEST_NAME + 1]!a}"
+    match value:
+        case bool():
+            is_kept = True
+        case int():
+            is_kept = abs(value) <= _LARGEST_INTEGER
+        case float():
+            is_kept = math.isfinite(value)
+        case str():
+            is_kept = is_unicode(value)
+        case list():
+            is_kept = all(isinstance(one, str) and is_unicode(one) for one in value)
+        case _:
+            is_kept = False
+    what = "a text without half a surrogate pair, a finite number, a truth value or a list of texts"
+    return "" if is_kept else f"{name!r} is not {what}"
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text is one: names of files that are not UTF-8 come with halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

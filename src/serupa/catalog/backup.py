@@ -23,7 +23,7 @@ from typing import Any
 import serupa
 from serupa.catalog import Catalog
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
-from serupa.files.atomic import BLOCK, blocks
+from serupa.files.atomic import BLOCK, blocks, make_directory, sync_directory, sync_tree
 from serupa.storage.local.backend import LocalBackend
 from serupa.storage.local.integrity import ChecksumManifest
 
@@ -152,6 +152,7 @@ def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, w
             os.fsync(stream.fileno())
         _verified(unfinished)
         unfinished.rename(target)
+        sync_directory(target.parent)
     except OSError as error:
         raise UnavailableError(target, f"the backup cannot be written: {error.strerror or error}") from error
     finally:
@@ -190,13 +191,15 @@ def restore(archive: str | os.PathLike[str], catalog: str | os.PathLike[str]) ->
     unfinished = target.with_name(f".{target.name}.restoring")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        make_directory(unfinished)
         manifest = _verified(path, unfinished)
         LocalBackend(unfinished).load()
         _move_photos(unfinished, Path(manifest["catalog"]) / "photos", target / "photos")
         if target.exists():
             target.rmdir()
+        sync_tree(unfinished)
         unfinished.rename(target)
+        sync_directory(target.parent)
     except OSError as error:
         raise UnavailableError(target, f"cannot be written: {error.strerror or error}") from error
     finally:
@@ -356,8 +359,6 @@ def _take(
                     written.write(part)
         if written is not None:
             written.truncate(size)
-            written.flush()
-            os.fsync(written.fileno())
     if digest.hexdigest() != entry["sha256"]:
         raise ValueError(f"{member.name!r:.80} in it is damaged: its checksum is wrong")
 

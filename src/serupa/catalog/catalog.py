@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import item_of, kind_of, kinds_for, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, load_card, load_encoder
-from serupa.errors import ConflictError, UsageError
+from serupa.errors import ConflictError, UnavailableError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item, is_attribute_name
 from serupa.progress import Progress, silent
@@ -173,10 +174,15 @@ class Catalog:
     @classmethod
     def _opened(cls, backend: Backend, load: Callable[[], CatalogManifest]) -> Self:
         try:
-            return cls(backend, load())
+            catalog = cls(backend, load())
         except BaseException:
             backend.close()
             raise
+        if backend.folder is not None:
+            # a field is noted before it has an index, and a process may have been killed in between
+            with contextlib.suppress(UnavailableError):  # on a full disk, what needs no new index goes on
+                catalog._index_fields()
+        return catalog
 
     def close(self) -> None:
         """Write everything and let the next process in. Closing twice does nothing."""
@@ -305,6 +311,7 @@ class Catalog:
             self.store,
             self.schema,
             remembered(listing, seen) if listing.name else listing,
+            fields=lambda: self.manifest.fields,
             note=note,
             options=AddOptions(listing.name, replace, listing.timeout_s),
             progress=progress,
@@ -726,8 +733,9 @@ class Catalog:
 
     def _add_fields(self, kinds: Mapping[str, FieldKind]) -> None:
         if kinds:
-            self.manifest = replace(self.manifest, fields=self.manifest.fields | dict(kinds))
-            self.backend.add_fields(self.manifest, kinds)
+            manifest = replace(self.manifest, fields=self.manifest.fields | dict(kinds))
+            self.backend.add_fields(manifest, kinds)
+            self.manifest = manifest
 
     def _index_fields(self) -> None:
         """Make filters and counts on every field fast."""

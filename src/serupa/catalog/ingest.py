@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.schema import PointSchema, content_of, payload_of
+from serupa.catalog.schema import PointSchema, content_of, new_fields, payload_of
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.files import http
 from serupa.filters import Condition
 from serupa.images import MAX_BYTES, read_bytes
-from serupa.items import Failure, Item, is_attribute_name
+from serupa.items import Failure, FieldKind, Item
 from serupa.storage.base import Point, VectorStore, grouped
 
 if TYPE_CHECKING:
@@ -133,6 +132,7 @@ def add_entries(
     schema: PointSchema,
     entries: Iterable[Item | Failure],
     *,
+    fields: Callable[[], Mapping[str, FieldKind]],
     note: Callable[[Item], None],
     options: AddOptions | None = None,
     progress: Callable[[AddReport], None] | None = None,
@@ -152,8 +152,10 @@ def add_entries(
         How items are kept as points.
     entries : iterable of Item or Failure
         May be longer than memory: only a few batches are held at once.
+    fields : callable
+        Returns the fields that are noted so far.
     note : callable
-        Told of every item that can be used, before it is stored.
+        Told of every item before it is stored; it raises `InvalidInputError` if it takes one field too many.
     options : AddOptions, optional
     progress : callable, optional
         Called with the report so far, a few times a second.
@@ -182,7 +184,7 @@ def add_entries(
 
     threads = available_cpus()
     with _Writer(store, report) as writer, ThreadPoolExecutor(threads, "read") as readers:
-        way_in = _WayIn(store, schema, report, writer, note, options)
+        way_in = _WayIn(store, schema, report, writer, fields, note, options)
         read = _read(way_in.look_up(entries), readers, options.timeout_s)
         with closing(_decode(way_in.sort_out(telling(read)), readers, encoder)) as decoded:
             for batch in grouped(way_in.decoded(decoded), BATCH):
@@ -337,6 +339,7 @@ class _WayIn:
     _schema: PointSchema
     _report: AddReport
     _writer: _Writer
+    _fields: Callable[[], Mapping[str, FieldKind]]
     _note: Callable[[Item], None]
     _options: AddOptions
 
@@ -349,8 +352,15 @@ class _WayIn:
                 is_new = point is None and item.id not in self._writer.on_the_way
                 self._writer.on_the_way.add(item.id)
                 photo = _Photo(item, None if point is None else point.payload, is_new)
-                photo.failure = _problem(item)
+                self._admit(photo, lambda item: new_fields(item, self._fields()))
                 yield photo
+
+    @staticmethod
+    def _admit(photo: _Photo, ask: Callable[[Item], object]) -> None:
+        try:
+            ask(photo.item)
+        except InvalidInputError as error:
+            photo.failure = str(InvalidInputError(photo.item.image, str(error)))
 
     def _usable(self, entries: Iterable[Item | Failure]) -> Iterator[Item]:
         for entry in entries:
@@ -430,19 +440,27 @@ class _WayIn:
 
     def _store_all(self, photos: Sequence[_Photo], embeddings: NDArray[np.float32]) -> None:
         every = [(one, row) for row, photo in enumerate(photos) for one in (photo, *photo.alike)]
-        payloads = []
+        payloads: list[dict[str, Any]] = []
+        rows: list[int] = []
         for one, row in every:
-            self._note(one.item)
+            self._admit(one, self._note)
+            if one.failure:
+                self._fail(one)
+                continue
+            rows.append(row)
             self._report.added += one.is_new
             self._report.updated += not one.is_new
             payloads.append(self._payload(one, float(np.linalg.norm(embeddings[row]))))
-        points = self._schema.points(payloads, embeddings[[row for _, row in every]])
-        self._writer.write(points)
+        if payloads:
+            self._writer.write(self._schema.points(payloads, embeddings[rows]))
 
     def _keep(self, photo: _Photo, stored: Mapping[str, Any]) -> None:
         """Leave an item as it is, or write what is said of it, and its vectors where they depend on that."""
-        self._note(photo.item)
+        self._admit(photo, self._note)
         photo.data = b""
+        if photo.failure:
+            self._fail(photo)
+            return
         payload = self._payload(photo, stored["norm"])
         if self._schema.moves(stored, payload):
             name = self._schema.embedding_name
@@ -531,19 +549,3 @@ class _Writer:
         future, ids = self._writes.popleft()
         self._report.stages_s["write"] += future.result()
         self.on_the_way.difference_update(ids)
-
-
-def _problem(item: Item) -> str:
-    """Say why the engine cannot keep an item; nothing where it can."""
-    try:
-        item.image.encode()
-    except UnicodeEncodeError:
-        return f"{item.image!a}: its name is not UTF-8, rename the file"
-    for name, value in item.attributes.items():
-        if not is_attribute_name(name):
-            return f"{item.image}: an attribute may not be named {name!r}"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"{item.image}: attribute {name!r} is {value}, not a finite number"
-        if not isinstance(value, str | int | float | list):
-            return f"{item.image}: attribute {name!r} is a {type(value).__name__}"
-    return ""

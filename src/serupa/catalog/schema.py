@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from serupa.catalog.mapping import KindPart, VectorMap
 from serupa.encoders import Card
-from serupa.errors import ConflictError, UsageError
-from serupa.items import Attribute, FieldKind, Item
+from serupa.errors import ConflictError, InvalidInputError, UsageError
+from serupa.items import Attribute, FieldKind, Item, attribute_problem, is_unicode
 from serupa.storage.base import Point
 from serupa.storage.manifest import KindsInfo
 from serupa.vectors import Metric, Vector
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from serupa.garments.head import KindHead
     from serupa.learning.whitening import Whitening
     from serupa.storage.manifest import CatalogManifest, TuningInfo
+
+MAX_FIELDS = 100
+"""Fields that a catalogue may have: most have an index, which every write and every opening pays for."""
 
 _LABEL_LENGTH = 100  # a text that is longer is prose: shown, not counted
 
@@ -185,12 +188,30 @@ def kind_of(value: Attribute) -> FieldKind:
 
 
 def new_fields(item: Item, fields: Mapping[str, FieldKind]) -> dict[str, FieldKind]:
-    """Return the fields of an item that are not among these, or are of another kind now."""
+    """Return the fields of an item that are not among these, or are of another kind now.
+
+    Raises
+    ------
+    InvalidInputError
+        If the item cannot be kept: one of its texts, names or values, or one field too many.
+    """
+    for text in (item.id, item.image, item.product_id or ""):
+        if not is_unicode(text):
+            raise InvalidInputError(ascii(text), "its name is not UTF-8", "rename the file")
     new: dict[str, FieldKind] = {}
     for name, value in item.attributes.items():
+        if problem := attribute_problem(name, value):
+            raise InvalidInputError("attributes", problem)
         kind, before = kind_of(value), fields.get(name)
         if {kind, before} == {"number", "text"}:
             kind = "text"  # what holds both is text
         if before not in (kind, "words"):
             new[name] = kind
+    added = new.keys() - fields.keys()
+    if added and len(fields) + len(added) > MAX_FIELDS:
+        raise InvalidInputError(
+            "attributes",
+            f"{min(added)!r} would be one field too many: a catalogue has at most {MAX_FIELDS}",
+            "leave attributes out",
+        )
     return new

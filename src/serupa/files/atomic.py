@@ -91,6 +91,38 @@ def sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory and those above it, unless they are there; down to the disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    missing = [one for one in (directory, *directory.parents) if not one.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        sync_directory(one.parent)
+
+
+def sync_tree(directory: Path) -> None:
+    """Bring every file and directory below a directory to the disk, and itself; its own name is not.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or flushed.
+    """
+    for folder, _, names in os.walk(directory, topdown=False):
+        for name in names:
+            descriptor = os.open(Path(folder, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_directory(Path(folder))
+
+
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace a file in one step by these bytes: see `replacing`.
 

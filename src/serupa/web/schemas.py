@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -14,12 +13,10 @@ from serupa.catalog.offers import Offer, offer_of
 from serupa.catalog.results import SearchResult
 from serupa.explain import Explanation, Heat
 from serupa.files.http import is_http
-from serupa.items import Hit, Item, is_attribute_name
+from serupa.items import Hit, Item, attribute_problem
 
 MetricName = Literal["cosine", "euclidean", "manhattan"]
 ByName = Literal["item", "product"]
-
-_LARGEST_INTEGER = 2**63 - 1  # of the engine
 
 
 def _storable(text: str) -> str:
@@ -449,24 +446,6 @@ def checked_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
         If they are not what an item can have.
     """
     for name, value in attributes.items():
-        if not is_attribute_name(name):
-            raise ValueError(f"an attribute may not be named {name!r}")
-        if not _is_attribute(value):
-            raise ValueError(f"{name!r} is not a text, a number, a truth value or a list of texts")
-        _encodable(name, value)
+        if problem := attribute_problem(name, value):
+            raise ValueError(problem)
     return attributes
-
-
-def _is_attribute(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, int):
-        return abs(value) <= _LARGEST_INTEGER
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-
-
-def _encodable(name: str, value: Any) -> None:
-    try:
-        json.dumps([name, value], ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name!r} holds half of a surrogate pair") from None

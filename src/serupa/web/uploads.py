@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serupa.errors import NotFoundError, SerupaError, UnavailableError
-from serupa.files.atomic import write_atomic
+from serupa.catalog.schema import new_fields
+from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
+from serupa.files.atomic import make_directory, write_atomic
 from serupa.files.cache import discard
 from serupa.images.kinds import ENDINGS, kind_of
 from serupa.items import Item
@@ -63,10 +64,11 @@ class Uploads:
                 "photos cannot be added here: the catalogue is on a server, and no directory that keeps them "
                 "is set (serupa serve --photos DIR)",
             )
-        try:
-            self._catalog.encoder.preprocess(photo)  # before any of it is written
-        except SerupaError as error:
+        try:  # before any of it is written
+            self._catalog.encoder.preprocess(photo)
+        except InvalidInputError as error:
             raise photo_problem(error) from None
+        new_fields(Item(item_id, "", product_id, dict(attributes)), self._catalog.manifest.fields)
         content = hashlib.blake2b(photo, digest_size=16).hexdigest()
         path = self._folder / f"{content}{ENDINGS.get(kind_of(photo), ('.bin',))[0]}"
         before = self._item(item_id)
@@ -107,7 +109,7 @@ class Uploads:
             if path.read_bytes() == photo:
                 return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(path.parent)
             write_atomic(path, photo)
         except OSError as error:
             raise UnavailableError(path, f"cannot be written: {error.strerror or error}") from error

@@ -22,6 +22,7 @@ from serupa.errors import ConflictError, DamagedError, NotFoundError, Unavailabl
 from serupa.files.atomic import copy_sparse, write_atomic
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
+from serupa.storage.local.guard import WRITING_BYTES, require_room
 from serupa.storage.local.lock import DirectoryLock, reading
 from serupa.storage.manifest import (
     EDGE_ENGINE,
@@ -123,7 +124,8 @@ class LocalBackend:
         return named
 
     def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
-        """Write catalog.json."""
+        """Write catalog.json; refused where the items that have these fields would find no room."""
+        require_room(self._path, WRITING_BYTES)
         self.write(manifest)
 
     def open(self, manifest: CatalogManifest) -> VectorStore:
