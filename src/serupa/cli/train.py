@@ -61,7 +61,7 @@ def train(
     """
     from serupa.cli.progress import steps as bars
     from serupa.learning.material import read_held
-    from serupa.learning.training import Recipe
+    from serupa.learning.run import Recipe
     from serupa.learning.training import train as trained
 
     if device not in ("auto", "cpu", "cuda"):
