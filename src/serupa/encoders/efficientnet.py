@@ -33,8 +33,13 @@ STAGES = (
 )
 
 
-def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
+FRONT = "front"
+
+
+def build_graph(state: Mapping[str, NDArray[Any]], card: Card, *, front: int | None = None) -> bytes:
     """Return the ONNX model of a state dict: ``pixels`` (n, s, s, 3) to ``embedding`` and ``feature_map``.
+
+    With ``front``, what the stem and as many blocks make of the pixels is an output, too.
 
     Raises
     ------
@@ -77,11 +82,13 @@ def build_graph(state: Mapping[str, NDArray[Any]], card: Card) -> bytes:
             shape = (out, wide, 1, 1)
             y = graph.conv_norm(relu6(depthwise), f"{name}._project_conv", f"{name}._bn2", shape)
             x = graph.node("Add", [y, x]) if stride == 1 and channels == out else y
+            if block + 1 == front:
+                x = graph.node("Identity", [x], FRONT)
             side = math.ceil(side / stride)
             channels = out
             block += 1
     relu6(graph.conv_norm(x, "_conv_head", "_bn1", (HEAD, channels, 1, 1)))
-    return graph.finish()
+    return graph.finish(() if front is None else (FRONT,))
 
 
 def _same_pads(side: int, kernel: int, stride: int) -> tuple[int, int, int, int]:

@@ -131,8 +131,10 @@ class GraphBuilder:
             raise self._misfit(f"the weights of {name} are not finite numbers")
         return self.constant(single)
 
-    def finish(self) -> bytes:
+    def finish(self, outputs: Sequence[str] = ()) -> bytes:
         """Pool what the last node gives, the feature map, and return the model if every weight has its place.
+
+        Other nodes named in ``outputs`` can be read, too.
 
         Raises
         ------
@@ -155,6 +157,7 @@ class GraphBuilder:
                 helper.make_tensor_value_info(
                     "feature_map", TensorProto.FLOAT, ("n", card.dimension, "h", "w")
                 ),
+                *(helper.make_empty_tensor_value_info(name) for name in outputs),
             ],
             self._initializers,
         )

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from serupa.encoders.efficientnet import FRONT, build_graph
+from serupa.encoders.session import available_cpus, session_options
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.files.atomic import write_atomic
 from serupa.images import open_photo, photo_pixels
@@ -27,13 +30,13 @@ from serupa.learning import views
 from serupa.sources import Source, read_source
 
 if TYPE_CHECKING:
-    from serupa.learning.network import Network
+    from serupa.encoders.cards import Card
 
 Progress = Callable[[str, int, int], None]
 Held = Mapping[str, frozenset[str]]
 """Values of fields, by field: photos that have one of them are not learned from."""
 
-_BATCH = 16
+_BATCH = 64
 _SPLIT = 10
 _LARGEST = 8 * 2**30  # bytes of prepared views
 _FEWEST_VIEWS = 4
@@ -214,6 +217,34 @@ def _held_by_chance(groups: Sequence[Hashable], seed: int) -> NDArray[np.bool_]:
     return np.array([group in chosen for group in groups], bool)
 
 
+class StartingNetwork:
+    """The network as it is before training, by ONNX Runtime: five times as fast as the one that is trained.
+
+    Parameters
+    ----------
+    state : mapping of str to ndarray
+        Its weights.
+    card : Card
+    frozen : int
+        How many blocks stay as they are.
+    side : int
+        Of the views, in pixels.
+    """
+
+    def __init__(self, state: Mapping[str, NDArray[Any]], card: Card, *, frozen: int, side: int) -> None:
+        import onnxruntime as ort
+
+        self.side, self.dimension = side, card.dimension
+        model = build_graph(state, msgspec.structs.replace(card, input_size=side), front=frozen)
+        self._session = ort.InferenceSession(model, session_options(available_cpus()))
+        self.front_shape = self(np.zeros((1, side, side, 3), np.uint8))[0].shape[1:]
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what the frozen part makes of views (n, s, s, 3), and the embeddings (n, d)."""
+        fronts, embeddings = self._session.run([FRONT, "embedding"], {"pixels": pixels})
+        return np.asarray(fronts), np.asarray(embeddings)
+
+
 class PreparedViews:
     """Views of the photos to learn from, as the frozen part of the network gives them.
 
@@ -224,10 +255,7 @@ class PreparedViews:
     folder : Path
         Where they are kept.
     material : Material
-    network : Network
-        The starting network.
-    side : int
-        Of the views, in pixels.
+    starting : StartingNetwork
     rounds : int
         How many views of each photo.
     seed : int
@@ -242,26 +270,25 @@ class PreparedViews:
         self,
         folder: Path,
         material: Material,
-        network: Network,
+        starting: StartingNetwork,
         *,
-        side: int,
         rounds: int,
         seed: int,
         progress: Progress,
     ) -> None:
         self.rows = np.flatnonzero(~material.held)
         rows: list[int] = self.rows.tolist()
-        self._material, self._side, self._seed = material, side, seed
-        front = network.front_shape(side)
+        self._material, self._starting, self._seed = material, starting, seed
+        front = starting.front_shape
         plan = [_TYPES[number % len(_TYPES)] for number in range(rounds)]
         plan += ["worn"] * max(1, rounds // _PLAIN_FOR_WORN)
-        size = len(self.rows) * (2 * int(np.prod(front)) + 2 * network.dimension)
+        size = len(self.rows) * (2 * int(np.prod(front)) + 2 * starting.dimension)
         while len(plan) > _FEWEST_VIEWS and len(plan) * size > _LARGEST:
             plan.pop()
         self.plan = tuple(plan)
         shape = (len(plan), len(self.rows))
         self.fronts = _array(folder / "fronts.npy", np.float16, (*shape, *front))
-        self.teachers = _array(folder / "teachers.npy", np.float16, (*shape, network.dimension))
+        self.teachers = _array(folder / "teachers.npy", np.float16, (*shape, starting.dimension))
         self.types = _array(folder / "types.npy", np.uint8, shape)
         made = folder / "made.json"
         done = json.loads(made.read_text()) if made.exists() else 0
@@ -273,7 +300,7 @@ class PreparedViews:
         ]
         worn = views.Worn([(material.photos[row], self._kind(row)) for row in rows if material.studio[row]])
         for number in range(done, len(plan)):
-            self._make(number, network, scenes, worn, progress)
+            self._make(number, scenes, worn, progress)
             for array in (self.fronts, self.teachers, self.types):
                 array.flush()
             write_atomic(made, json.dumps(number + 1).encode())
@@ -282,29 +309,23 @@ class PreparedViews:
         number = self._material.kinds[row]
         return None if number < 0 else self._material.kind_names[number]
 
-    def _make(
-        self,
-        number: int,
-        network: Network,
-        scenes: Sequence[views.Photo],
-        worn: views.Worn,
-        progress: Progress,
-    ) -> None:
+    def _make(self, number: int, scenes: Sequence[views.Photo], worn: views.Worn, progress: Progress) -> None:
         self.types[number] = self.NONE
-        for start in range(0, len(self.rows), _BATCH):
-            places, pixels = [], []
-            for place in range(start, min(start + _BATCH, len(self.rows))):
-                view = self._view(number, place, scenes, worn)
-                if view is not None:
-                    places.append(place)
-                    pixels.append(view)
-            if places:
-                fronts, teachers = network.both(np.stack(pixels))
-                self.fronts[number, places] = fronts
-                self.teachers[number, places] = teachers
-                self.types[number, places] = {"grey": self.GREY, "worn": self.WORN}.get(self.plan[number], 0)
-            done = number * len(self.rows) + start
-            progress("preparing views", done, len(self.plan) * len(self.rows))
+        with ThreadPoolExecutor(available_cpus()) as threads:
+            for start in range(0, len(self.rows), _BATCH):
+                batch = range(start, min(start + _BATCH, len(self.rows)))
+                made = threads.map(lambda place: self._view(number, place, scenes, worn), batch)
+                pixels = {place: view for place, view in zip(batch, made, strict=True) if view is not None}
+                if pixels:
+                    places = list(pixels)
+                    fronts, teachers = self._starting(np.stack(list(pixels.values())))
+                    self.fronts[number, places] = fronts
+                    self.teachers[number, places] = teachers
+                    self.types[number, places] = {"grey": self.GREY, "worn": self.WORN}.get(
+                        self.plan[number], 0
+                    )
+                done = number * len(self.rows) + start
+                progress("preparing views", done, len(self.plan) * len(self.rows))
 
     def _view(
         self, number: int, place: int, scenes: Sequence[views.Photo], worn: views.Worn
@@ -313,17 +334,17 @@ class PreparedViews:
         photo, rng = self._material.photos[row], np.random.default_rng((self._seed, number, row))
         match self.plan[number]:
             case "grey":
-                return views.grey(photo, self._side, rng)
+                return views.grey(photo, self._starting.side, rng)
             case "elsewhere":
                 scene = scenes[int(rng.integers(len(scenes)))] if scenes else None
-                return views.elsewhere(photo, scene, self._side, rng)
+                return views.elsewhere(photo, scene, self._starting.side, rng)
             case "worn":
                 kind = self._kind(row)
                 if self._material.studio[row] or photo.mask is None or kind is None or not worn.wears(kind):
                     return None
-                return worn.view(photo, kind, self._side, rng)
+                return worn.view(photo, kind, self._starting.side, rng)
             case _:
-                return views.plain(photo, self._side, rng)
+                return views.plain(photo, self._starting.side, rng)
 
 
 _TYPES = ("plain", "plain", "plain", "elsewhere", "plain", "plain", "grey", "elsewhere")

@@ -74,17 +74,6 @@ class Network(nn.Module):  # type: ignore[misc]
         """Length of an embedding."""
         return HEAD
 
-    def front_shape(self, side: int) -> tuple[int, ...]:
-        """Return the shape of what `front` gives for one view of a size."""
-        with torch.no_grad():
-            return tuple(self.front(torch.zeros((1, side, side, 3), dtype=torch.uint8)).shape[1:])
-
-    def both(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what `front` gives, and the embeddings."""
-        with torch.no_grad():
-            front = self.front(torch.from_numpy(pixels))
-            return front.numpy(), self.back(front).numpy()
-
     def fronts(self, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return what `front` gives for any number of photos."""
         with torch.no_grad():

@@ -43,7 +43,7 @@ from serupa.encoders.weights import find_weights
 from serupa.errors import ConflictError, MissingExtraError
 from serupa.evaluation.comparison import Difference
 from serupa.files.atomic import write_atomic
-from serupa.learning.material import Held, Material, PreparedViews, Progress, read_material
+from serupa.learning.material import Held, Material, PreparedViews, Progress, StartingNetwork, read_material
 from serupa.learning.run import TOLD_EVERY, Recipe, Run
 from serupa.progress import silent
 
@@ -173,9 +173,11 @@ def train(
     work = out / "training"
     work.mkdir(parents=True, exist_ok=True)
     _claim(work, recipe, material)
-    network = Network(read_checkpoint(find_weights(start).path), recipe.frozen)
+    state = read_checkpoint(find_weights(start).path)
+    network = Network(state, recipe.frozen)
+    starting = StartingNetwork(state, start, frozen=recipe.frozen, side=recipe.side)
     prepared = PreparedViews(
-        work, material, network, side=recipe.side, rounds=recipe.rounds, seed=recipe.seed, progress=progress
+        work, material, starting, rounds=recipe.rounds, seed=recipe.seed, progress=progress
     )
     run = Run(network, material, prepared, recipe, folder=work, device=_device(device))
     run.go(progress)
