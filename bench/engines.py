@@ -28,12 +28,12 @@ class Serupa:
     def __init__(self, folder: Path, width: int = 0) -> None:
         from serupa.storage.local import store as edge
 
-        self._edge, self._path, self._store = edge, folder / "serupa", None
+        self._edge, self._path, self._store = edge, folder / "serupa" / "points", None
 
     def build(self, vectors: NDArray[np.float32]) -> None:
         from serupa.storage.base import Point
 
-        shutil.rmtree(self._path, ignore_errors=True)
+        shutil.rmtree(self._path.parent, ignore_errors=True)
         store = self._edge.LocalStore(self._path, {"cosine": vectors.shape[1]})
         for start in range(0, len(vectors), 512):
             rows = np.array(vectors[start : start + 512])
@@ -44,6 +44,7 @@ class Serupa:
                 ]
             )
         store.optimize()
+        self._path = store.directory
         store.close()
 
     def open(self, vectors: NDArray[np.float32]) -> None:

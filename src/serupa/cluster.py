@@ -205,7 +205,7 @@ class _Outbox:
     def index_field(self, field: str, kind: FieldKind) -> None:
         """Leave it to the real store."""
 
-    def optimize(self) -> None:
+    def optimize(self, *, wait: bool = True) -> None:
         """Leave it to the real store."""
 
 

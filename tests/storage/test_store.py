@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from serupa.errors import InvalidInputError, UnavailableError
 from serupa.filters import as_filter
 from serupa.storage import scan
 from serupa.storage.base import Examples, Point, VectorStore
+from serupa.storage.local import graph
 from serupa.storage.local import store as edge
 from serupa.storage.local.store import LocalStore, ef_search
 from serupa.vectors import METRICS, Metric, distances
@@ -289,7 +291,7 @@ def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     store.optimize()
     assert store._shard.info().segments_count >= 4
     store.close()
-    store = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
+    store = LocalStore(store.directory, {"cosine": DIMENSION})
     assert store.count() == 3400
     own = store.search(data[::100], "cosine", 2)
     assert [found[0].id for found in own] == [f"{n}" for n in range(0, 3400, 100)]
@@ -304,11 +306,11 @@ def test_parts_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def quantized_files(store: LocalStore) -> list[Path]:
-    return sorted(store._directory.rglob("quantized*"))
+    return sorted(store.directory.rglob("quantized*"))
 
 
 def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below that there are none, and every search is exact; searches go on while the shard is exchanged."""
+    """Below that there are none, and every search is exact."""
     monkeypatch.setattr("serupa.storage.local.store.EXACT_BELOW", 1000)
     monkeypatch.setattr(
         "serupa.storage.local.store._SCAN_BELOW_KB", 10
@@ -324,23 +326,11 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
 
     store.upsert(points[900:2000])
-    answers, done = [], threading.Event()
-
-    def ask() -> None:
-        while not done.is_set():
-            answers.append(store.search(data[:1], "cosine", 1)[0][0].id)
-
-    with ThreadPoolExecutor(3) as pool:
-        asking = [pool.submit(ask) for _ in range(3)]
-        store.optimize()
-        done.set()
-        for one in asking:
-            one.result()
-    assert set(answers) == {"0"}
+    store.optimize()
     assert store.indexed() == 2000 and quantized_files(store)
     store.close()
 
-    store = LocalStore(tmp_path / "points", {"cosine": 64})
+    store = LocalStore(store.directory, {"cosine": 64})
     store.upsert(points[2000:])
     assert store.indexed() == 2000  # the others are searched by their small vectors, then compared in full
     own = store.search(data[1900:2100], "cosine", 1)
@@ -356,8 +346,124 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     store.close()
 
     monkeypatch.setattr("serupa.storage.local.store._LEAST_EF_SEARCH", 8)  # the graph alone would miss some
-    store = LocalStore(tmp_path / "points", {"cosine": 64})  # small again: exact again
+    store = LocalStore(store.directory, {"cosine": 64})  # small again: exact again
     assert store.search(asked, "cosine", 10) == store.search(asked, "cosine", 10, exact=True)
+    store.close()
+
+
+def test_searches_and_changes_go_on_while_a_graph_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serupa.storage.local.store.EXACT_BELOW", 8000)
+    rng = np.random.default_rng(5)
+    data = rng.normal(size=(9000, 64)).astype(np.float32)
+    points = [Point(f"{n}", {"cosine": v}, {"id": f"{n}", "kind": "old"}) for n, v in enumerate(data)]
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
+    store.upsert(points[:8000])
+    build, spans, answered, done = store._builder.build, [], [], threading.Event()
+
+    def building(directory: Path) -> None:
+        started = time.monotonic()
+        build(directory)
+        spans.append((started, time.monotonic()))
+
+    def ask() -> None:
+        while not done.is_set():
+            assert store.search(data[:1], "cosine", 1)[0][0].id == "0"
+            answered.append(time.monotonic())
+
+    monkeypatch.setattr(store._builder, "build", building)
+    with ThreadPoolExecutor(2) as pool:
+        asking, made = pool.submit(ask), pool.submit(store.optimize)
+        number = 8000
+        while not made.done():
+            if number < 9000:
+                store.upsert(points[number : number + 1])
+                store.replace_payloads([{"id": f"{number - 8000}", "kind": "new"}])
+                store.delete([f"{number - 4000}"])
+                number += 1
+            time.sleep(0.002)
+        made.result()
+        done.set()
+        asking.result()
+    ((started, ended),) = spans
+    during = [one for one in answered if started < one < ended]
+    assert len(during) > 10 and number > 8010
+    assert max(np.diff([started, *during, ended])) < 0.5
+    assert store.directory.name == "points-2" and not (tmp_path / "points").exists()
+    store.close()
+
+    store = LocalStore(store.directory, {"cosine": 64})
+    assert store.count() == 8000
+    expected = {f"{n}" for n in range(number)} - {f"{n - 4000}" for n in range(8000, number)}
+    kept = {p.id: p for batch in store.scroll(vectors=["cosine"]) for p in batch}
+    assert kept.keys() == expected
+    assert {i for i, p in kept.items() if p.payload["kind"] == "new"} == {
+        f"{n}" for n in range(number - 8000)
+    }
+    for one in kept.values():
+        np.testing.assert_allclose(
+            one.vectors["cosine"], data[int(one.id)] / np.linalg.norm(data[int(one.id)]), atol=1e-6
+        )
+    store.close()
+
+
+def test_a_graph_that_cannot_be_built_leaves_the_store_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serupa.storage.local.store.EXACT_BELOW", 100)
+    data = np.random.default_rng(5).normal(size=(300, 64)).astype(np.float32)
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
+    store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
+    build = store._builder.build
+
+    def damaged(copy: Path) -> None:
+        next((copy / "segments").glob("*/segment.json")).write_text("{")
+        build(copy)
+
+    monkeypatch.setattr(store._builder, "build", damaged)
+    with pytest.raises(UnavailableError, match="graph could not be built"):
+        store.optimize()
+    store.optimize()  # not again after every item
+    assert [entry.name for entry in tmp_path.iterdir()] == ["points"]
+    assert [found[0].id for found in store.search(data, "cosine", 1)] == [f"{n}" for n in range(300)]
+    store.close()
+
+
+def test_closing_ends_what_is_being_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serupa.storage.local.store.EXACT_BELOW", 100)
+    monkeypatch.setattr(graph, "_BUILDING", ("-c", "import time; time.sleep(60)"))
+    data = np.random.default_rng(5).normal(size=(300, 64)).astype(np.float32)
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
+    store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(store.optimize)
+        while (
+            not (tmp_path / "points-2.new" / "edge_config.json").exists() or store._builder._process is None
+        ):
+            time.sleep(0.01)
+        store.close()
+        with pytest.raises(UnavailableError):
+            building.result(10)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["points"]
+
+
+def test_what_was_removed_is_given_back(tmp_path: Path) -> None:
+    """Also of a small store, and across processes that each remove a little."""
+    data = np.random.default_rng(5).normal(size=(4000, 64)).astype(np.float32)
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
+    store.upsert([Point(f"{n}", {"cosine": v}, {"id": f"{n}"}) for n, v in enumerate(data)])
+    store.delete([f"{n}" for n in range(700)])
+    store.optimize()
+    assert store.directory.name == "points"
+    store.close()
+    store = LocalStore(tmp_path / "points", {"cosine": 64})
+    store.delete([f"{n}" for n in range(700, 1400)])
+    store.optimize()
+    assert store.directory.name == "points-2"
+    kept = sum(f.stat().st_size for f in store.directory.glob("segments/*/*id_tracker.versions"))
+    assert kept == 2600 * 8
+    assert store.count() == 2600
     store.close()
 
 
@@ -456,7 +562,7 @@ def test_files_with_other_settings_open(
     made.optimize()
     made.close()
     monkeypatch.undo()
-    opened = LocalStore(tmp_path / "points", {"cosine": DIMENSION})
+    opened = LocalStore(made.directory, {"cosine": DIMENSION})
     assert [one[0].id for one in opened.search(vectors[:200], "cosine", 1)] == [
         f"p{i:03}" for i in range(200)
     ]

@@ -56,6 +56,8 @@ class Catalog:
         How items are kept as points, and what their embeddings go through before they are compared.
     own : OwnItems
         What its items teach about kinds of garment.
+    waits_for_index : bool
+        Whether adding and removing end only when the index is up to date, too; a server sets it to False.
     """
 
     def __init__(self, backend: Backend, manifest: CatalogManifest) -> None:
@@ -65,6 +67,7 @@ class Catalog:
         self.own = OwnItems(self)
         self.schema = schema_of(manifest, backend.read_tuning, self.own)
         self.store = backend.open(manifest)
+        self.waits_for_index = True
 
     @classmethod
     def create(
@@ -323,7 +326,7 @@ class Catalog:
         self._index_fields()
         if report.added or report.updated:
             self.own.forget()
-            self.store.optimize()
+            self.store.optimize(wait=self.waits_for_index)
         return report
 
     def remove(self, ids: Sequence[str] = (), *, where: Where = None) -> int:
@@ -356,7 +359,7 @@ class Catalog:
             self.store.delete(batch)
         if going:
             self.own.forget()
-            self.store.optimize()
+            self.store.optimize(wait=self.waits_for_index)
         return len(going)
 
     def search(

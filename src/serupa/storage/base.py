@@ -144,8 +144,11 @@ class VectorStore(Protocol):
     def bounds(self, field: str, where: Filter = ()) -> tuple[float, float] | None:
         """Return the smallest and the largest value of an indexed number field."""
 
-    def optimize(self) -> None:
-        """Bring the index up to date; needed for speed only."""
+    def optimize(self, *, wait: bool = True) -> None:
+        """Bring what was changed to the disk, and the index up to date: that is needed for speed only.
+
+        Unless ``wait``, the index is brought up to date beside what follows.
+        """
 
     def indexed(self) -> int:
         """Return how many vectors are reached by the approximate index; the others are scanned."""

@@ -234,6 +234,7 @@ def _log_to_stderr() -> None:
     for name, handler, level in (
         ("serupa.access", plain, logging.INFO),
         ("serupa.error", leveled, logging.INFO),
+        ("serupa.storage", leveled, logging.INFO),
         ("uvicorn", leveled, logging.WARNING),
     ):
         logger = logging.getLogger(name)

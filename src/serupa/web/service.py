@@ -70,6 +70,7 @@ class Service:
 
     def __init__(self, catalog: Catalog, settings: Settings, name: str = "") -> None:
         self.catalog = catalog
+        catalog.waits_for_index = False
         self.settings = settings
         self.gate = Gate(settings)
         self.metrics = Metrics(lambda: self._pool.taken if self._pool else 0)

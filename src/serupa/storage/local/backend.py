@@ -10,13 +10,13 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
 from serupa.files.atomic import copy_sparse, write_atomic
@@ -24,6 +24,7 @@ from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
 from serupa.storage.local.guard import WRITING_BYTES, require_room
 from serupa.storage.local.lock import DirectoryLock, reading
+from serupa.storage.local.names import FIRST_STORE, REPLACEABLE, STORE, TUNING, next_number
 from serupa.storage.manifest import (
     EDGE_ENGINE,
     FORMAT,
@@ -32,11 +33,8 @@ from serupa.storage.manifest import (
     replace,
 )
 
-_FIRST_STORE = "points"
-_NUMBERED = re.compile(r"points-(\d+)(?:\.new)?|tuning-(\d+)\.npz")
-_STORE = re.compile(r"points(-\d+)?")
-_TUNING = re.compile(r"tuning-\d+\.npz")
-_MADE_BY_DRAFTS = re.compile(r"points(-\d+)?(\.new)?|tuning-\d+\.npz")
+if TYPE_CHECKING:
+    from serupa.storage.local.store import LocalStore
 
 
 class LocalBackend:
@@ -51,6 +49,7 @@ class LocalBackend:
         self._path = path
         self._file = path / "catalog.json"
         self._lock: DirectoryLock | None = None
+        self._writing = Lock()
         self._copy: Path | None = None  # of the store, where the directory may only be read
 
     @property
@@ -99,7 +98,7 @@ class LocalBackend:
         manifest = CatalogManifest.from_json(data, self._file)
         tuning = manifest.tuning
         # no other file is ever opened, whoever wrote the manifest
-        if not _STORE.fullmatch(manifest.store) or (tuning and not _TUNING.fullmatch(tuning.file)):
+        if not STORE.fullmatch(manifest.store) or (tuning and not TUNING.fullmatch(tuning.file)):
             raise DamagedError(self._file, "damaged: it names files that no catalogue has")
         if manifest.engine != EDGE_ENGINE:
             raise UnavailableError(
@@ -118,7 +117,7 @@ class LocalBackend:
         self.lock(wait_s)
         if self.exists():  # whoever had the lock until now made it
             return self.load()
-        named = replace(manifest, store=_FIRST_STORE, engine=EDGE_ENGINE, layout=None)
+        named = replace(manifest, store=FIRST_STORE, engine=EDGE_ENGINE, layout=None)
         named = self._keep_tuning(named, 1, tuning)
         self.write(named)
         return named
@@ -126,7 +125,8 @@ class LocalBackend:
     def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
         """Write catalog.json; refused where the items that have these fields would find no room."""
         require_room(self._path, WRITING_BYTES)
-        self.write(manifest)
+        with self._writing:
+            self.write(replace(manifest, store=self.load().store))  # which may have moved
 
     def open(self, manifest: CatalogManifest) -> VectorStore:
         """Open the embedded engine's directory, having upgraded catalog.json. The caller holds the lock.
@@ -136,13 +136,13 @@ class LocalBackend:
         from serupa.storage.local.store import LocalStore
 
         directory = self._path / manifest.store
-        if manifest.store != _FIRST_STORE and not directory.exists():
+        if manifest.store != FIRST_STORE and not directory.exists():
             raise DamagedError(directory, "is missing", "restore it, or index into a new directory")
         if self._lock is None:
             return LocalStore(self._copied(directory), manifest.dimensions, read_only=True)
         self._upgrade(manifest)
         self.remove_unused(manifest)
-        return LocalStore(directory, manifest.dimensions)
+        return LocalStore(directory, manifest.dimensions, moved=self._moved)
 
     def _copied(self, directory: Path) -> Path:
         self._copy = Path(tempfile.mkdtemp(prefix="serupa-"))
@@ -174,7 +174,7 @@ class LocalBackend:
 
     def begin(self, store: VectorStore) -> LocalDraft:
         """Begin to replace the store in use."""
-        return LocalDraft(self, store)
+        return LocalDraft(self, cast("LocalStore", store))
 
     def describe(self) -> dict[str, Any]:
         """Say how much of the disk it takes."""
@@ -188,25 +188,26 @@ class LocalBackend:
         if self._copy is not None:
             shutil.rmtree(self._copy, ignore_errors=True)
 
+    def _moved(self, before: Path, after: Path) -> None:
+        """Name the directory in which a store goes on; that of a draft is named when it is switched to."""
+        with self._writing:
+            manifest = self.load()
+            if manifest.store == before.name:
+                self.write(replace(manifest, store=after.name))
+
     # --- for drafts
 
     def write(self, manifest: CatalogManifest) -> None:
         """Replace catalog.json in one step, down to the disk; raise `UnavailableError` if that cannot be."""
         self._write_file(self._file, manifest.to_json())
 
-    def next_number(self) -> int:
-        """Return a number that no file has."""
-        matches = (_NUMBERED.fullmatch(entry.name) for entry in self._path.iterdir())
-        return 1 + max((int(match[1] or match[2]) for match in matches if match), default=1)
-
-    def prepare(
-        self, manifest: CatalogManifest, number: int, tuning: bytes | None
-    ) -> tuple[CatalogManifest, VectorStore]:
-        """Keep a tuning and make an empty store under a number; return the manifest that names them."""
+    def prepare(self, manifest: CatalogManifest, tuning: bytes | None) -> tuple[CatalogManifest, LocalStore]:
+        """Keep a tuning and make an empty store under the next number; return a manifest that names them."""
         from serupa.storage.local.store import LocalStore
 
-        named = self._keep_tuning(replace(manifest, store=f"points-{number}"), number, tuning)
-        return named, LocalStore(self._path / named.store, named.dimensions)
+        number = next_number(self._path)
+        named = self._keep_tuning(replace(manifest, store=f"{FIRST_STORE}-{number}"), number, tuning)
+        return named, LocalStore(self._path / named.store, named.dimensions, moved=self._moved)
 
     def remove_unused(self, manifest: CatalogManifest) -> None:
         """Remove the stores and tunings that a manifest, in use, does not name.
@@ -219,7 +220,7 @@ class LocalBackend:
         used = {manifest.store, manifest.tuning.file if manifest.tuning else ""}
         with contextlib.suppress(OSError):
             for entry in list(self._path.iterdir()):
-                if _MADE_BY_DRAFTS.fullmatch(entry.name) and entry.name not in used:
+                if REPLACEABLE.fullmatch(entry.name) and entry.name not in used:
                     if entry.is_dir() and not entry.is_symlink():
                         shutil.rmtree(entry, ignore_errors=True)
                     else:
@@ -254,36 +255,39 @@ class LocalBackend:
 class LocalDraft:
     """A store that is written beside the one in use; see `serupa.storage.base.Draft`."""
 
-    def __init__(self, backend: LocalBackend, replaced: VectorStore) -> None:
+    def __init__(self, backend: LocalBackend, replaced: LocalStore) -> None:
         self._backend = backend
         self._replaced = replaced
-        self._before = backend.load()
-        self._manifest = self._before
-        self._store: VectorStore | None = None
+        self._store: LocalStore | None = None
 
     def __enter__(self) -> Self:
+        self._replaced.replacing.acquire()
+        self._before = self._manifest = self._backend.load()
         return self
 
     def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
         """Make the store under the next number."""
-        number = self._backend.next_number()
-        self._manifest, store = self._backend.prepare(manifest, number, tuning)
-        self._store = store
-        return store
+        self._manifest, self._store = self._backend.prepare(manifest, tuning)
+        return self._store
 
     def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:
         """Replace catalog.json: nobody else can have written meanwhile."""
+        if self._store is not None:
+            self._manifest = replace(self._manifest, store=self._store.directory.name)
         self._backend.write(self._manifest)
         return self._manifest
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        in_use = self._backend.load()  # an interruption may come right after the manifest was replaced
-        unused = self._store if in_use.store == self._before.store else self._replaced
-        if unused is not None:
-            unused.close()
-        self._backend.remove_unused(in_use)
+        try:
+            in_use = self._backend.load()  # an interruption may come right after the manifest was replaced
+            unused = self._store if in_use.store == self._before.store else self._replaced
+            if unused is not None:
+                unused.close()
+            self._backend.remove_unused(in_use)
+        finally:
+            self._replaced.replacing.release()
         if isinstance(error, OSError):
             raise UnavailableError(
                 self._backend.address, f"cannot be written: {error.strerror or error}"

@@ -7,14 +7,15 @@ error but a signal (SIGBUS) that ends the process at once, also on opening. And 
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Condition, Lock
 from typing import Any, TypeVar
 
 from serupa.errors import SerupaError, UnavailableError
+from serupa.files.atomic import copy_sparse
+from serupa.storage.local.integrity import NAME as CHECKSUMS
 from serupa.storage.local.integrity import ChecksumManifest
 
 _T = TypeVar("_T")
@@ -25,9 +26,31 @@ OPENING_BYTES = 8 * 2**20
 WRITING_BYTES = 32 * 2**20
 """Free space without which nothing is written: many times what one batch takes."""
 
+_LAST_CHANGES = 32  # that are made on a copy while writers wait
+
+
+class _Opened:
+    """A shard of the engine that is open, and how many calls it is answering."""
+
+    def __init__(self, directory: Path, load: Callable[[], Any], reserve: int) -> None:
+        self.directory = directory
+        self.reserve = reserve
+        self.checksums = ChecksumManifest(directory)
+        self.calls = 0
+        self.checksums.check()
+        require_room(directory, OPENING_BYTES + reserve)
+        self.checksums.set_aside()
+        try:
+            self.shard = guarded(directory, load)
+        finally:
+            self.checksums.put_back()
+
+    def close(self) -> None:
+        guarded(self.directory, self.shard.close)
+
 
 class GuardedShard:
-    """An open shard of the engine; has its methods.
+    """An open shard of the engine; has its methods, and can go on with another copy of its files.
 
     Parameters
     ----------
@@ -47,99 +70,111 @@ class GuardedShard:
     """
 
     def __init__(self, directory: Path, load: Callable[[], Any], reserve: int = 0) -> None:
-        self._directory = directory
-        self._reserve = reserve
-        self._checksums = ChecksumManifest(directory)
-        self._lock = Lock()
-        self._calls = _Calls()
-        self._checksums.check()
-        require_room(directory, OPENING_BYTES + reserve)
-        self._checksums.set_aside()
-        try:
-            self._shard = guarded(directory, load)
-        finally:
-            self._checksums.put_back()
+        self._opened = _Opened(directory, load, reserve)
+        self._calls = Condition()
+        self._writes = Lock()
+        self._since_copy: list[Any] | None = None  # changes, while there is a copy that lacks them
+
+    @property
+    def directory(self) -> Path:
+        """Where the files in use are."""
+        return self._opened.directory
 
     def update(self, operation: Any) -> None:
         """Change the store; refused, and nothing changed, where the disk is nearly full."""
-        require_room(self._directory, WRITING_BYTES + 2 * self._reserve)
-        self._drop_checksums()
-        self._call("update", operation)
+        with self._writes:
+            require_room(self.directory, WRITING_BYTES + 2 * self._opened.reserve)
+            self._opened.checksums.drop()
+            self._call("update", operation)
+            if self._since_copy is not None:
+                self._since_copy.append(operation)
 
-    def optimize(self) -> None:
-        """Bring the index up to date, unless there is no room for it: searches are right without, too."""
-        if self._room_for_index(self._reserve):
-            self._drop_checksums()
-            self._call("optimize")
-
-    def exchange(self, load: Callable[[], Any], reserve: int) -> bool:
-        """Open the shard anew with other settings, unless there is no room; calls wait for that.
+    def copy(self, target: Path, reserve: int) -> bool:
+        """Copy the files, and note what is changed from then on; unless there is no room to work on a copy.
 
         Returns
         -------
         bool
             Whether there was room.
         """
-        if not self._room_for_index(reserve):
+        used = sum(f.stat().st_blocks * 512 for f in self.directory.rglob("*") if f.is_file())
+        if shutil.disk_usage(self.directory).free < WRITING_BYTES + 2 * (reserve + used):
             return False
-        self._drop_checksums()
-        with self._calls.none():
-            guarded(self._directory, self._shard.close)
-            self._shard = guarded(self._directory, load)
-        self._reserve = reserve
+        with self._writes:
+            self._call("flush")
+            ignored = shutil.ignore_patterns(f"{CHECKSUMS}*")
+            shutil.copytree(self.directory, target, copy_function=copy_sparse, ignore=ignored)
+            self._since_copy = []
         return True
 
-    def _room_for_index(self, reserve: int) -> bool:
-        used = sum(f.stat().st_blocks * 512 for f in self._directory.rglob("*") if f.is_file())
-        return shutil.disk_usage(self._directory).free >= WRITING_BYTES + 2 * (reserve + used)
+    def forget_copy(self) -> None:
+        """Stop noting changes."""
+        self._since_copy = None
+
+    def switch(
+        self, directory: Path, load: Callable[[], Any], reserve: int, commit: Callable[[], None]
+    ) -> Path:
+        """Go on with a copy, brought up to date; no call waits for it but those that write.
+
+        Parameters
+        ----------
+        directory : Path
+            Where the copy is by now.
+        load : callable
+            Opens it.
+        reserve : int
+            As for the class.
+        commit : callable
+            Makes it the one that is opened from now on. Before it is called, the copy is on the disk.
+
+        Returns
+        -------
+        Path
+            The directory that was in use, closed.
+        """
+        opened = _Opened(directory, load, reserve)
+        try:
+            while len(self._since_copy or ()) > _LAST_CHANGES:
+                self._catch_up(opened)
+            with self._writes:
+                self._catch_up(opened)
+                guarded(directory, opened.shard.flush)
+                commit()
+                with self._calls:
+                    before, self._opened = self._opened, opened
+                self._since_copy = None
+        except BaseException:
+            opened.close()
+            raise
+        with self._calls:
+            self._calls.wait_for(lambda: not before.calls)
+        before.close()
+        return before.directory
+
+    def _catch_up(self, opened: _Opened) -> None:
+        noted = self._since_copy or []
+        for _ in range(len(noted)):
+            guarded(opened.directory, lambda: opened.shard.update(noted[0]))
+            del noted[0]
 
     def close(self) -> None:
         """Close the shard and write down its files' checksums."""
-        guarded(self._directory, self._shard.close)
-        self._checksums.write()
+        self._opened.close()
+        self._opened.checksums.write()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args: self._call(name, *args)
 
     def _call(self, name: str, *args: Any) -> Any:
-        with self._calls.one():
-            return guarded(self._directory, lambda: getattr(self._shard, name)(*args))
-
-    def _drop_checksums(self) -> None:
-        with self._lock:
-            self._checksums.drop()
-
-
-class _Calls:
-    """Calls under way: many at once, or none for as long as the shard is exchanged."""
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._under_way = 0
-        self._exchanging = False
-
-    @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._exchanging)
-            self._under_way += 1
+        with self._calls:
+            opened = self._opened
+            opened.calls += 1
         try:
-            yield
+            return guarded(opened.directory, lambda: getattr(opened.shard, name)(*args))
         finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def none(self) -> Iterator[None]:
-        with self._changed:
-            self._exchanging = True  # or calls that keep coming would never leave a moment
-            try:
-                self._changed.wait_for(lambda: not self._under_way)
-                yield
-            finally:
-                self._exchanging = False
-                self._changed.notify_all()
+            with self._calls:
+                opened.calls -= 1
+                self._calls.notify_all()
 
 
 def require_room(directory: Path, needed: int) -> None:

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serupa.errors import UnavailableError
+from serupa.files.atomic import sync_directory
 from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage import scan as scanning
 from serupa.storage.base import Examples, Neighbor, Point, payload_key
 from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
+from serupa.storage.local.graph import GraphBuilder
 from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, require_room
+from serupa.storage.local.names import FIRST_STORE, next_number, unfinished
 from serupa.storage.local.pages import huge_pages
 from serupa.vectors import Metric, Vector
 
 if TYPE_CHECKING:
     import qdrant_edge as engine
+
+_log = logging.getLogger("serupa.storage")
 
 EXACT_BELOW = 20_000
 """Catalogues smaller than this are scanned: exact, and a few milliseconds at 1,280 values."""
@@ -40,6 +47,13 @@ _SEGMENT_POINTS = 500_000
 
 _CHUNK_BYTES = 34 * 2**20
 """What the engine maps at once for small vectors of new points; a disk in memory has to have all of it."""
+
+_SETTINGS = "edge_config.json"
+"""The engine's file of the settings that it was last given."""
+
+_VERSION_BYTES = 8  # of each point that a segment has or had, in the engine's id_tracker.versions
+_MOST_WASTED = 0.2  # of the points that a store keeps, those that were removed or replaced
+_LEAST_CHANGES = 1_000  # for which it is looked at again: a store is not copied after every item
 
 _FLUSH_EVERY = 2_048  # points; bounds what a power cut can cost and how long reopening replays
 
@@ -64,6 +78,8 @@ class LocalStore(EngineStore):
         kept and never searched.
     read_only : bool
         Whether to refuse changes.
+    moved : callable, optional
+        Told the old and the new directory, when `optimize` has made one that is to be opened from now on.
 
     Raises
     ------
@@ -71,32 +87,44 @@ class LocalStore(EngineStore):
         If the engine cannot make or read its files.
     """
 
-    def __init__(self, directory: Path, dimensions: Mapping[str, int], *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        dimensions: Mapping[str, int],
+        *,
+        read_only: bool = False,
+        moved: Callable[[Path, Path], None] = lambda before, after: None,
+    ) -> None:
         import qdrant_edge
 
         self._api = qdrant_edge
-        self._directory = directory
+        self.directory = directory
+        """Where its files are: another place once `optimize` had much to do."""
         self._read_only = read_only
+        self._moved = moved
+        self._builder = GraphBuilder()
+        self.replacing = RLock()
+        """Held while the files in use are replaced, or copied."""
         self._dimensions = dict(dimensions)
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
-        self._unflushed = 0
+        self._unflushed, self._changed = 0, _LEAST_CHANGES
         self._quantized = _is_quantized(directory)
         if not os.path.lexists(directory):
             self._create(directory)
         with huge_pages():
-            reserve = self._reserve if self._quantized else 0
-            self._shard: Any = GuardedShard(directory, lambda: self._load(self._quantized), reserve)
+            self._shard: Any = GuardedShard(
+                directory, lambda: self._load(directory, self._quantized), self._reserve(self._quantized)
+            )
         self._indexes = {key: index.data_type for key, index in self._shard.info().payload_schema.items()}
         self._adapt()
 
-    def _load(self, quantized: bool) -> Any:
+    def _load(self, directory: Path, quantized: bool) -> Any:
         """Open the shard. The settings are those of this version, whichever made the files."""
-        return self._api.EdgeShard.load(str(self._directory), self._config(quantized))
+        return self._api.EdgeShard.load(str(directory), self._config(quantized))
 
-    @property
-    def _reserve(self) -> int:
-        """Bytes that small vectors may take of the disk at once."""
-        return _CHUNK_BYTES * self._searched
+    def _reserve(self, quantized: bool) -> int:
+        """Return the bytes that small vectors may take of the disk at once."""
+        return _CHUNK_BYTES * self._searched if quantized else 0
 
     def _adapt(self) -> None:
         """Search as suits the number of points."""
@@ -105,18 +133,20 @@ class LocalStore(EngineStore):
 
     def _create(self, directory: Path) -> None:
         """Make the shard beside its place, then move it there: a crash leaves no half of one."""
-        unfinished = directory.with_name(directory.name + ".new")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        made = unfinished(directory)
+        shutil.rmtree(made, ignore_errors=True)
         try:
-            unfinished.mkdir(parents=True)
-            require_room(unfinished, WRITING_BYTES)
-            guarded(
-                directory,
-                lambda: self._api.EdgeShard.create(str(unfinished), self._config(False)).close(),
-            )
-            unfinished.rename(directory)
+            made.mkdir(parents=True)
+            require_room(made, WRITING_BYTES)
+            self._create_empty(made, quantized=False)
+            made.rename(directory)
         except OSError as error:
             raise UnavailableError(directory, f"cannot be made: {error.strerror or error}") from error
+
+    def _create_empty(self, directory: Path, *, quantized: bool) -> None:
+        guarded(
+            directory, lambda: self._api.EdgeShard.create(str(directory), self._config(quantized)).close()
+        )
 
     def _config(self, quantized: bool) -> Any:
         q, dimensions = self._api, self._dimensions
@@ -195,6 +225,7 @@ class LocalStore(EngineStore):
 
     def _count_unflushed(self, points: int) -> None:
         self._unflushed += points
+        self._changed += points
         if self._unflushed >= _FLUSH_EVERY:
             self._shard.flush()
             self._unflushed = 0
@@ -312,22 +343,84 @@ class LocalStore(EngineStore):
         # values whose points are all deleted stay in the engine's index until it is opened again
         return [(hit.value, hit.count) for hit in answer.hits if hit.count]
 
-    def optimize(self) -> None:
+    def optimize(self, *, wait: bool = True) -> None:
         self._shard.flush()
-        with huge_pages():
-            # not before there is a graph: the engine makes them of new points, too, and would search those
-            if not self._quantized and self._shard.info().points_count >= EXACT_BELOW:
-                self._quantized = self._shard.exchange(lambda: self._load(True), self._reserve)
-            self._shard.optimize()
         self._unflushed = 0
-        self._adapt()
+        if not self._is_due():
+            self._adapt()
+        elif wait:
+            self._rebuild_alone()
+        else:
+            Thread(target=self._rebuild_aside, name="optimize", daemon=True).start()
+
+    def _rebuild_aside(self) -> None:
+        try:
+            self._rebuild_alone()
+        except UnavailableError as error:
+            _log.warning("%s", error)
+
+    def _rebuild_alone(self) -> None:
+        """Rebuild, unless somebody does, or replaces the files in another way."""
+        if self.replacing.acquire(blocking=False):
+            try:
+                self._changed = 0
+                self._rebuild()
+                self._adapt()
+            finally:
+                self.replacing.release()
+
+    def _is_due(self) -> bool:
+        """Whether a graph is missing, or much room is taken by what was removed or replaced."""
+        if self._read_only or self._changed < _LEAST_CHANGES:
+            return False
+        points = int(self._shard.info().points_count)
+        if points >= EXACT_BELOW and not (self._quantized and points - self.indexed() < EXACT_BELOW):
+            return True
+        versions = self.directory.glob("segments/*/*id_tracker.versions")
+        kept = sum(file.stat().st_size for file in versions) // _VERSION_BYTES
+        return kept - points > max(_LEAST_CHANGES, _MOST_WASTED * kept)
+
+    def _rebuild(self) -> None:
+        """Have the engine work on a copy, in a process of its own; then go on with that."""
+        before = self.directory
+        directory = before.with_name(f"{FIRST_STORE}-{next_number(before.parent)}")
+        copy = unfinished(directory)
+        # not before there is a graph: the engine makes them of new points, too, and would search those
+        quantized = self._quantized or self._shard.info().points_count >= EXACT_BELOW
+        reserve = self._reserve(quantized)
+        try:
+            self._create_empty(copy, quantized=quantized)
+            settings = (copy / _SETTINGS).read_bytes()
+            shutil.rmtree(copy)
+            if not self._shard.copy(copy, reserve):
+                return
+            (copy / _SETTINGS).write_bytes(settings)
+            self._builder.build(copy)
+            copy.rename(directory)
+            sync_directory(directory.parent)
+            with huge_pages():
+                self._shard.switch(
+                    directory,
+                    lambda: self._load(directory, quantized),
+                    reserve,
+                    lambda: self._moved(before, directory),
+                )
+            self._quantized = quantized
+        except OSError as error:
+            raise UnavailableError(directory, f"cannot be made: {error.strerror or error}") from error
+        finally:
+            self._shard.forget_copy()
+            self.directory = self._shard.directory
+            for unused in {copy, directory, before} - {self.directory}:
+                shutil.rmtree(unused, ignore_errors=True)
 
     def indexed(self) -> int:
         # the engine counts every vector of an indexed part, with those that are never searched
         return int(self._shard.info().indexed_vectors_count) * self._searched // self._named
 
     def close(self) -> None:
-        with contextlib.suppress(AttributeError):
+        self._builder.stop()
+        with self.replacing, contextlib.suppress(AttributeError):
             self._shard.flush()
             self._shard.close()
             del self._shard
@@ -336,7 +429,7 @@ class LocalStore(EngineStore):
 def _is_quantized(directory: Path) -> bool:
     """Whether the engine was last told to keep vectors in memory in fewer bits."""
     with contextlib.suppress(OSError):  # the engine says what is wrong with its files
-        return b"quantization_config" in (directory / "edge_config.json").read_bytes()
+        return b"quantization_config" in (directory / _SETTINGS).read_bytes()
     return False
 
 

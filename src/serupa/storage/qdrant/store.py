@@ -292,7 +292,7 @@ class QdrantStore(EngineStore):
         )
         return [(hit.value, hit.count) for hit in answer.hits]
 
-    def optimize(self) -> None:
+    def optimize(self, *, wait: bool = True) -> None:
         """Do nothing: a server brings its index up to date by itself, in the background."""
 
     def indexed(self) -> int:

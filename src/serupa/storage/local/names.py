@@ -1,0 +1,25 @@
+"""What stands in a catalogue's directory besides catalog.json: stores and tunings under numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+FIRST_STORE = "points"
+STORE = re.compile(r"points(-\d+)?")
+TUNING = re.compile(r"tuning-\d+\.npz")
+REPLACEABLE = re.compile(r"points(-\d+)?(\.new)?|tuning-\d+\.npz")
+"""What is left over where the manifest does not name it."""
+
+_NUMBERED = re.compile(r"points-(\d+)(?:\.new)?|tuning-(\d+)\.npz")
+
+
+def next_number(folder: Path) -> int:
+    """Return a number that no store or tuning has."""
+    matches = (_NUMBERED.fullmatch(entry.name) for entry in folder.iterdir())
+    return 1 + max((int(match[1] or match[2]) for match in matches if match), default=1)
+
+
+def unfinished(directory: Path) -> Path:
+    """Return where a directory is made before it is moved to its place whole."""
+    return directory.with_name(directory.name + ".new")
