@@ -76,6 +76,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    brand: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOML",
+            help="The shop's name, logo, colours, words and menu, for the page.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -103,6 +111,7 @@ def serve(
             "time_limit_s": time_limit,
             "rate_per_minute": rate,
             "photos": photos,
+            "brand": brand,
         },
     )
     from serupa.web.server import run

@@ -22,6 +22,7 @@ except ImportError as error:
     raise MissingExtraError("the web application", "web") from error
 
 from serupa.web.assets import assets
+from serupa.web.brand import read_brand
 from serupa.web.limits import BodyLimit
 from serupa.web.logs import Record
 from serupa.web.pages import missing_page, pages
@@ -66,6 +67,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
     """
     settings = settings or Settings()
     service = Service(catalog, settings, name)
+    brand = read_brand(settings.brand)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,6 +87,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.brand = brand
     answer_problems(app, missing_page)
     app.include_router(api)
     app.include_router(advice)
@@ -92,6 +95,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
     app.include_router(reference)
     app.include_router(pages)
     app.mount("/static", assets, name="static")
+    app.mount("/brand", brand.assets, name="brand")
     _describe(app, service)
     app.add_middleware(GZipMiddleware, compresslevel=5)
     app.add_middleware(EncodedIds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -14,6 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serupa.web.problems import ProblemError
+
+mimetypes.add_type("font/woff2", ".woff2")  # which Python 3.11 does not know
+mimetypes.add_type("image/webp", ".webp")
 
 _DIGITS = 12
 _FOREVER = "public, max-age=31536000, immutable"
@@ -27,20 +31,24 @@ class _File:
 
 
 class Assets:
-    """An ASGI application that serves the files of a folder, to be mounted where `url` says.
+    """An ASGI application that serves files, to be mounted where it is said to be.
 
     The first part of an address is a hash of all files: a browser keeps them for ever, and modules find each
     other by relative names. Without it, or with that of another version, an address is asked for each time.
 
     Parameters
     ----------
-    folder : Traversable
+    files : mapping of str to bytes
+        By name, which may have slashes.
+    mounted : str
+        Where: ``/static``.
     """
 
-    def __init__(self, folder: Traversable) -> None:
+    def __init__(self, files: Mapping[str, bytes], mounted: str) -> None:
+        self._mounted = mounted
         self._files = {
             name: _File(body, gzip.compress(body, mtime=0), mimetypes.guess_type(name)[0] or "text/plain")
-            for name, body in sorted(_walked(folder))
+            for name, body in sorted(files.items())
         }
         every = hashlib.blake2b(digest_size=_DIGITS // 2)
         for name, file in self._files.items():
@@ -51,7 +59,7 @@ class Assets:
         """Return the address of a file, for templates."""
         if name not in self._files:
             raise KeyError(name)
-        return f"/static/{self._hash}/{name}"
+        return f"{self._mounted}/{self._hash}/{name}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a file, compressed where the client can read that."""
@@ -88,4 +96,4 @@ def _walked(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
     return found
 
 
-assets = Assets(files("serupa.web") / "static")
+assets = Assets(dict(_walked(files("serupa.web") / "static")), "/static")

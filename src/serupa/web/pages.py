@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import FileResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from serupa.errors import NotFoundError
@@ -49,9 +50,21 @@ def _page(
     return _templates.TemplateResponse(request, template, context, status, headers)
 
 
+def _offered(entry: str) -> Any:
+    """Let nobody see a page that the shop does without."""
+
+    def check(request: Request) -> None:
+        if entry not in request.app.state.brand.menu:
+            raise HTTPException(404)
+
+    return Depends(check)
+
+
 @pages.api_route("/", **_PAGE)
 async def search_page(request: Request) -> Response:
-    """Show the search."""
+    """Show the search, or lead to the page that the shop has in its place."""
+    if request.app.state.brand.home != "/":
+        return RedirectResponse(request.app.state.brand.home)
     return _page(request, "search.html")
 
 
@@ -65,13 +78,13 @@ async def item_page(request: Request, service: Serving, item_id: ItemId) -> Resp
     return _page(request, "item.html", {"item": item})
 
 
-@pages.api_route("/for-you", **_PAGE)
+@pages.api_route("/for-you", dependencies=[_offered("for-you")], **_PAGE)
 async def for_you_page(request: Request) -> Response:
     """Show what the hearts that a browser keeps lead to."""
     return _page(request, "for-you.html")
 
 
-@pages.api_route("/wardrobe", **_PAGE)
+@pages.api_route("/wardrobe", dependencies=[_offered("wardrobe")], **_PAGE)
 async def wardrobe_page(request: Request) -> Response:
     """Show the clothes that a browser keeps."""
     return _page(request, "wardrobe.html")

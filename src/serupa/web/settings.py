@@ -70,6 +70,8 @@ class Settings(BaseModel):
     photos : str, optional
         Directory for photos that come through the API; the catalogue's own unless given. A catalogue on a
         server has none: several servers of one catalogue share a directory.
+    brand : str, optional
+        A TOML file with the shop's name, logo, colours, words and menu (`serupa.web.brand`).
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Settings(BaseModel):
     rate_per_minute: Annotated[float, Field(ge=0)] = 0.0
     thumbnails_mb: Positive = 500.0
     photos: str | None = None
+    brand: str | None = None
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -61,6 +61,7 @@ class _Table(BaseModel):
     read_key_sha256: Sha256
     api_key_sha256: Sha256 | None = None
     photos: str | None = None
+    brand: str | None = None
 
 
 def read_tenants(file: str | os.PathLike[str], settings: Settings) -> list[Tenant]:
@@ -101,11 +102,11 @@ def _tenant(name: str, table: Mapping[str, Any], settings: Settings) -> Tenant:
         first = error.errors(include_url=False, include_input=False)[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise UsageError(
-            f"[tenants.{name}]", problem, "a tenant has catalog, read_key, api_key, photos"
+            f"[tenants.{name}]", problem, "a tenant has catalog, read_key, api_key, photos, brand"
         ) from None
     keys = own.model_dump(include={"read_key_sha256", "api_key_sha256"})
-    photos = own.photos or settings.photos
-    return Tenant(name, own.catalog, settings.model_copy(update=keys | {"photos": photos}))
+    own_files = {"photos": own.photos or settings.photos, "brand": own.brand or settings.brand}
+    return Tenant(name, own.catalog, settings.model_copy(update=keys | own_files))
 
 
 def _refuse_shared(tenants: Sequence[Tenant]) -> None:

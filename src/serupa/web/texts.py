@@ -32,6 +32,7 @@ def language_of(request: Request) -> str:
 
 
 def in_language(request: Request) -> dict[str, Any]:
-    """Return what every template is given: the language, its texts, and those of the others."""
-    code = language_of(request)
-    return {"code": code, "t": TEXTS[code], "texts": TEXTS}
+    """Return what every template is given: the brand, the language, its texts, and those of the others."""
+    code, brand = language_of(request), request.app.state.brand
+    words = {"site": brand.name, **brand.words.get(code, {})}
+    return {"brand": brand, "code": code, "t": TEXTS[code] | words, "texts": TEXTS}

@@ -29,7 +29,7 @@ function show(item, photos) {
   current = item;
   const { attributes } = item;
   const name = nameOf(item);
-  document.title = `${name} – Serupa`;
+  document.title = `${name} – ${t("site")}`;
   $("#name").textContent = name;
   $("#price").textContent = price(attributes);
   $("#search-with").href = `/?q=${encodeURIComponent(item.id)}`;

@@ -81,21 +81,21 @@ export class SerupaSearch extends HTMLElement {
   connectedCallback() {
     if (this.shadowRoot) return;
     this.attachShadow({ mode: "open" }).adoptedStyleSheets = [STYLE];
-    const input = h("input", { type: "file", accept: "image/*", "aria-label": this.#t("choose"), onchange: () => {
+    const input = h("input", { type: "file", accept: "image/*", "aria-label": this.#text("choose"), onchange: () => {
       const [file] = input.files;
       input.value = ""; // so that the same file can be chosen again
       if (file) this.search(file);
     } });
     const parts = this.#parts = {
-      label: h("span", {}, this.#t("choose")),
-      photo: h("canvas", { class: "photo", part: "photo", hidden: true, role: "img", "aria-label": this.#t("yours") }),
+      label: h("span", {}, this.#text("choose")),
+      photo: h("canvas", { class: "photo", part: "photo", hidden: true, role: "img", "aria-label": this.#text("yours") }),
       status: h("p", { class: "status soft", part: "status", role: "status" }),
       grid: h("ol", { class: "grid", part: "grid" }),
-      more: h("p", { class: "more", hidden: true }, h("button", { type: "button", class: "button", part: "button more", onclick: () => this.#ask({ more: true }) }, this.#t("more"))),
+      more: h("p", { class: "more", hidden: true }, h("button", { type: "button", class: "button", part: "button more", onclick: () => this.#ask({ more: true }) }, this.#text("more"))),
     };
     parts.drop = h("div", { class: "drop", part: "drop" },
-      parts.photo, h("label", { class: "button choose", part: "button choose" }, parts.label, input), h("span", { class: "soft" }, this.#t("drop")));
-    this.shadowRoot.append(h("section", { "aria-label": this.#t("title") }, parts.drop, parts.status, parts.grid, parts.more));
+      parts.photo, h("label", { class: "button choose", part: "button choose" }, parts.label, input), h("span", { class: "soft" }, this.#text("drop")));
+    this.shadowRoot.append(h("section", { "aria-label": this.#text("title") }, parts.drop, parts.status, parts.grid, parts.more));
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) parts.drop.addEventListener(type, this);
     const item = this.getAttribute("item");
     if (item) this.similar(item);
@@ -142,7 +142,7 @@ export class SerupaSearch extends HTMLElement {
     if (file) this.search(file);
   }
 
-  #t(name, values = {}) {
+  #text(name, values = {}) {
     const language = this.#language.split("-")[0];
     return (TEXTS[language] ?? TEXTS.en)[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
   }
@@ -162,7 +162,7 @@ export class SerupaSearch extends HTMLElement {
       where: (get("where") ?? "").split("\n").map((line) => line.trim()).filter(Boolean),
     };
     grid.classList.add("busy");
-    status.textContent = this.#t("looking");
+    status.textContent = this.#text("looking");
     try {
       const answer = await this.#query(client, choices, signal);
       const hits = more ? [...this.#answer.hits, ...answer.hits] : answer.hits;
@@ -171,8 +171,8 @@ export class SerupaSearch extends HTMLElement {
       if (more) grid.append(...cards);
       else grid.replaceChildren(...cards);
       this.#parts.more.hidden = !answer.more;
-      this.#parts.label.textContent = this.#t("another");
-      status.textContent = hits.length ? this.#t("found", { count: hits.length.toLocaleString(this.#language) }) : this.#t("none");
+      this.#parts.label.textContent = this.#text("another");
+      status.textContent = hits.length ? this.#text("found", { count: hits.length.toLocaleString(this.#language) }) : this.#text("none");
       if (more) cards[0]?.firstElementChild.focus({ preventScroll: true });
       this.#tell("serupa:search", { answer: this.#answer });
     } catch (problem) {
@@ -182,7 +182,7 @@ export class SerupaSearch extends HTMLElement {
   }
 
   #fail(problem) {
-    this.#parts.status.textContent = this.#t(SAID[problem.kind] ?? "failed");
+    this.#parts.status.textContent = this.#text(SAID[problem.kind] ?? "failed");
     this.#tell("serupa:problem", { problem: problem instanceof Problem ? problem : new Problem("fault", { detail: String(problem) }) });
   }
 
@@ -204,8 +204,8 @@ export class SerupaSearch extends HTMLElement {
       offer.brand && h("span", { class: "soft", part: "brand" }, offer.brand, " "),
       offer.price !== null && h("span", { class: "price", part: "price" },
         h("span", { class: offer.list_price ? "sale" : null }, money(offer.price)),
-        offer.list_price && [" ", h("span", { class: "unseen" }, this.#t("before")), h("s", { class: "soft" }, money(offer.list_price))]),
-      offer.in_stock === false && h("span", { class: "soft", part: "stock" }, " ", this.#t("sold_out"))));
+        offer.list_price && [" ", h("span", { class: "unseen" }, this.#text("before")), h("s", { class: "soft" }, money(offer.list_price))]),
+      offer.in_stock === false && h("span", { class: "soft", part: "stock" }, " ", this.#text("sold_out"))));
   }
 
   /** A drawn photo needs no address of its own, which a strict policy would refuse. */
