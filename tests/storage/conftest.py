@@ -10,8 +10,9 @@ import pytest
 from qdrant_client import QdrantClient
 
 from serupa.storage.manifest import StoreLayout
-from serupa.storage.qdrant.address import ServerAddress, parse_address
+from serupa.storage.qdrant.address import NodeAddress, ServerAddress, parse_address
 from serupa.storage.qdrant.client import Connection, connect
+from serupa.storage.qdrant.nodes import Node, Nodes
 from serupa.storage.qdrant.store import QdrantStore, create_collection
 from tests.qdrant_server import Server, running
 
@@ -29,7 +30,9 @@ def server() -> Iterator[Server]:
 def connection_to(kind: str, request: pytest.FixtureRequest) -> Connection:
     """Connect to the kind of server that a test is to run on."""
     if kind == "local":
-        return Connection(ServerAddress("local", 1, "local", 2), QdrantClient(":memory:"))
+        local, client = NodeAddress("local", 1, 2), QdrantClient(":memory:")
+        nodes = Nodes([Node(local, lambda *_: client)], lambda *_: True)
+        return Connection(ServerAddress((local,), "local"), nodes)
     if kind == "real":
         base = os.environ.get(REAL)
         if not base:

@@ -20,7 +20,8 @@ from serupa.catalog.reindex import Copying
 from serupa.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from serupa.learning.whitening import fit_whitening
 from serupa.storage.manifest import StoreLayout
-from serupa.storage.qdrant import backend, lease
+from serupa.storage.qdrant import collections as own_collections
+from serupa.storage.qdrant import lease
 from serupa.storage.qdrant.address import parse_address
 from serupa.storage.qdrant.backend import publish
 from serupa.vectors import METRICS
@@ -139,7 +140,7 @@ def test_points_that_were_replaced_go_later(
     with Catalog.open(address) as other:
         other.remove(["item-00"])
     assert f"{name}.1" in collections(server, name)
-    monkeypatch.setattr(backend, "_GRACE_S", -1.0)
+    monkeypatch.setattr(own_collections, "_GRACE_S", -1.0)
     Catalog.open(address).close()
     assert f"{name}.1" in collections(server, name)  # whoever reads removes nothing
     with Catalog.open(address) as other:
@@ -225,7 +226,7 @@ def test_a_draft_is_kept_as_the_catalogue_is(server: Server, items: list[Item]) 
     with Catalog.open(server.address("replicated")) as catalog:
         catalog.use_whitening(whitening(catalog))
         told = catalog.info()["server"]
-        assert (told["replicas"], told["shards"], told.get("asked")) == (2, 3, None)
+        assert (told["replicas"], told["shards"], told["asked"]) == (2, 3, {})
         layouts = server.engine.layouts
         assert layouts["replicated.2"] == layouts["replicated.1"]
         assert layouts["replicated.2.tuning"]["replication_factor"] == 2
@@ -334,6 +335,7 @@ def test_what_is_asked_for_must_be_so(catalog: Catalog, address: str) -> None:
         ("qdrant://host", "a catalogue's name is"),
         ("qdrant://host/a.b", "a catalogue's name is"),
         ("qdrant://host:x/a", "not an address"),
+        ("qdrant://a,,b/shop", "not an address"),
         ("qdrant://me:secret@host/a", "SERUPA_QDRANT_API_KEY"),
         ("qdrant://host/a?shards=0", "shards must be a whole number"),
         ("qdrant://host/a?quantization=int4", "int8 or binary or none"),
@@ -349,12 +351,30 @@ def test_addresses_that_are_none(text: str, message: str) -> None:
 
 def test_addresses() -> None:
     address = parse_address("qdrant://db.example:443/shop?tls=true&transport=rest&replicas=2&on_disk=false")
-    assert (address.host, address.port, address.grpc_port, address.tls) == ("db.example", 443, 444, True)
+    (node,) = address.nodes
+    assert (node.host, node.port, node.grpc_port, address.tls) == ("db.example", 443, 444, True)
     assert address.layout == StoreLayout(replicas=2, on_disk=False)
-    assert parse_address("qdrant://[::1]/shop").port == 6333
+    assert parse_address("qdrant://[::1]/shop").nodes[0].port == 6333
     assert str(parse_address("qdrant://[::1]/shop?shards=3")) == "qdrant://[::1]:6333/shop"
     again = parse_address(address.full)
-    assert (again.host, again.port, again.transport, again.tls) == ("db.example", 443, "rest", True)
+    assert (again.nodes, again.transport, again.tls) == (address.nodes, "rest", True)
+
+
+def test_addresses_of_several_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = parse_address("qdrant://a,b:7000,[::1]:6340,a/shop?replicas=2")
+    assert [(node.host, node.port, node.grpc_port) for node in address.nodes] == [
+        ("a", 6333, 6334),
+        ("b", 7000, 7001),
+        ("::1", 6340, 6341),
+    ]
+    assert str(address) == "qdrant://a:6333,b:7000,[::1]:6340/shop"
+    assert parse_address(address.full).nodes == address.nodes
+    with pytest.raises(UsageError, match="SERUPA_QDRANT_URL"):
+        parse_address("qdrant:///shop")
+    monkeypatch.setenv("SERUPA_QDRANT_URL", "https://a:6333/, https://b")
+    assert [str(node) for node in parse_address("qdrant:///shop").nodes] == ["a:6333", "b:6333"]
+    assert parse_address("qdrant:///shop").tls
+    assert not parse_address("qdrant:///shop?tls=false").tls
 
 
 @pytest.mark.parametrize("transport", ["grpc", "rest"])

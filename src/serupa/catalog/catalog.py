@@ -23,7 +23,7 @@ from serupa.errors import ConflictError, UnavailableError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item, is_attribute_name
 from serupa.progress import Progress, silent
-from serupa.storage.base import Backend, Point, grouped
+from serupa.storage.base import Backend, Point, VectorStore, grouped
 from serupa.storage.manifest import CatalogManifest, KindsInfo, TuningInfo, replace
 from serupa.storage.opening import backend_of
 from serupa.vectors import METRICS, as_metric
@@ -257,8 +257,8 @@ class Catalog:
         """Write points that were made elsewhere, and payloads of points that are there."""
         for payload in (*(point.payload for point in points), *payloads):
             self._note_fields(item_of(payload))
-        self.store.upsert(points)
-        self.store.replace_payloads(payloads)
+        self._writing.upsert(points)
+        self._writing.replace_payloads(payloads)
         self._index_fields()
 
     def add(
@@ -301,7 +301,7 @@ class Catalog:
 
         listing = read_source(source, options)
         for name in ("product_id", "content", "indexed_from"):
-            self.store.index_field(name, OWN_FIELDS[name])
+            self._writing.index_field(name, OWN_FIELDS[name])
         seen: set[int] = set()
         numbers: set[str] = set()
 
@@ -311,7 +311,7 @@ class Catalog:
 
         report = add_entries(
             self.encoder,
-            self.store,
+            self._writing,
             self.schema,
             remembered(listing, seen) if listing.name else listing,
             fields=lambda: self.manifest.fields,
@@ -321,7 +321,7 @@ class Catalog:
         )
         report.notes = listing.notes
         if listing.name and listing.is_complete and not listing.is_part:
-            report.gone = gone_from(self.store, listing.name, seen)
+            report.gone = gone_from(self._writing, listing.name, seen)
         self._note_mended(numbers)
         self._index_fields()
         if report.added or report.updated:
@@ -351,12 +351,12 @@ class Catalog:
             stored_points(self, ids)
             going = list(dict.fromkeys(ids))
             if conditions:
-                passing = {p.id for batch in self.store.scroll(conditions) for p in batch}
+                passing = {p.id for batch in self._writing.scroll(conditions) for p in batch}
                 going = [i for i in going if i in passing]
         else:
-            going = [p.id for batch in self.store.scroll(conditions) for p in batch]
+            going = [p.id for batch in self._writing.scroll(conditions) for p in batch]
         for batch in grouped(going, 1024):
-            self.store.delete(batch)
+            self._writing.delete(batch)
         if going:
             self.own.forget()
             self.store.optimize(wait=self.waits_for_index)
@@ -642,7 +642,7 @@ class Catalog:
         with self.backend.begin(self.store) as draft:
             store = draft.create(wanted, data)
             after = schema_of(wanted, lambda _: data or b"", self.own)
-            copying = Copying(self.store, store, self.schema, after)
+            copying = Copying(self._writing, store.for_writing(), self.schema, after)
             copying.copy(self.manifest.fields, progress or silent)
             manifest = draft.commit(copying.catch_up)
             self.manifest, self.store, self.schema = manifest, store, after
@@ -727,8 +727,8 @@ class Catalog:
         fields = self.manifest.fields
         texts = [name for name in numbers if fields.get(name) == "text"]
         for name in texts:
-            self.store.index_field(name, "text")
-        self._add_fields({name: "number" for name in texts if not self.store.facet(name, limit=1)})
+            self._writing.index_field(name, "text")
+        self._add_fields({name: "number" for name in texts if not self._writing.facet(name, limit=1)})
 
     def _note_fields(self, item: Item) -> None:
         """Record what attributes an item has, before the item is stored."""
@@ -744,7 +744,11 @@ class Catalog:
         """Make filters and counts on every field fast."""
         for name, kind in (OWN_FIELDS | self.manifest.fields).items():
             if name in OWN_FIELDS or is_attribute_name(name):  # older catalogues may have taken other names
-                self.store.index_field(name, kind)
+                self._writing.index_field(name, kind)
+
+    @property
+    def _writing(self) -> VectorStore:
+        return self.store.for_writing()
 
 
 def _text(path: str | os.PathLike[str] | None) -> str | None:

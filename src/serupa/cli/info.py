@@ -54,7 +54,15 @@ def _server(known: Mapping[str, Any]) -> dict[str, str]:
     if server is None:
         return {}
     disk = "on disk" if server["on_disk"] else "in memory"
+    placement = server["placement"] if len(server["nodes"]) > 1 else ()
     return {
         "Server": f"{server['collection']}, {server['status']}; shards {server['shards'] or 'automatic'}, "
-        f"replicas {server['replicas']}; quantization {server['quantization']}, vectors {disk}"
+        f"replicas {server['replicas']}; quantization {server['quantization']}, vectors {disk}",
+        **{f"Shard {one['shard']}": ", ".join(map(_replica, one["replicas"])) for one in placement},
+        **({"Not as asked": "; ".join(server["deviations"])} if server["deviations"] else {}),
     }
+
+
+def _replica(known: Mapping[str, Any]) -> str:
+    points = "" if known["points"] is None else f", {known['points']:,} points"
+    return f"{known['node']} ({known['state']}{points})"

@@ -153,6 +153,9 @@ class VectorStore(Protocol):
     def indexed(self) -> int:
         """Return how many vectors are reached by the approximate index; the others are scanned."""
 
+    def for_writing(self) -> VectorStore:
+        """Return this store with the patience of a write, for the questions that one depends on."""
+
     def close(self) -> None:
         """Write everything and let go of it."""
 

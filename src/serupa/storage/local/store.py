@@ -418,6 +418,9 @@ class LocalStore(EngineStore):
         # the engine counts every vector of an indexed part, with those that are never searched
         return int(self._shard.info().indexed_vectors_count) * self._searched // self._named
 
+    def for_writing(self) -> LocalStore:
+        return self
+
     def close(self) -> None:
         self._builder.stop()
         with self.replacing, contextlib.suppress(AttributeError):

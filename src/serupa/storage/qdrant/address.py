@@ -1,4 +1,4 @@
-"""Where a catalogue on a server is, as people write it: ``qdrant://host:6333/name?replicas=2``."""
+"""Where a catalogue on a server is, as people write it: ``qdrant://a:6333,b:6333/name?replicas=2``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from serupa.errors import UsageError
 from serupa.storage.manifest import StoreLayout
 
 SCHEME = "qdrant"
+URL_VARIABLE = "SERUPA_QDRANT_URL"
+"""Names the nodes of addresses without any: ``qdrant:///shop``; several with commas between them."""
 Transport = Literal["grpc", "rest"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -20,17 +22,30 @@ _SWITCH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """One node of a server, and its ports for REST and gRPC."""
+
+    host: str
+    port: int
+    grpc_port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class ServerAddress:
     """A catalogue on a Qdrant server or cluster.
 
     Parameters
     ----------
-    host, port : str, int
-        The server; ``port`` is its REST port.
+    nodes : tuple of NodeAddress
+        The server; of a cluster, all nodes, any of which answers in the place of another.
     name : str
         The catalogue.
-    grpc_port : int
-        One above the REST port unless given.
+    grpc_port : int, optional
+        Of every node; one above its REST port unless given.
     transport : {"grpc", "rest"}
         How it is talked to: gRPC, or REST where only that gets through.
     tls : bool
@@ -43,10 +58,9 @@ class ServerAddress:
         Which parts of the layout were written in the address; others are whatever a catalogue has.
     """
 
-    host: str
-    port: int
+    nodes: tuple[NodeAddress, ...]
     name: str
-    grpc_port: int
+    grpc_port: int | None = None
     transport: Transport = "grpc"
     tls: bool = False
     timeout_s: int = 30
@@ -55,15 +69,15 @@ class ServerAddress:
 
     def __str__(self) -> str:
         """Return the address as messages show it: without its settings."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{SCHEME}://{host}:{self.port}/{self.name}"
+        return f"{SCHEME}://{','.join(map(str, self.nodes))}/{self.name}"
 
     @property
     def full(self) -> str:
         """The address with everything that says how to connect."""
+        grpc_port = "" if self.grpc_port is None else f"&grpc_port={self.grpc_port}"
         return (
-            f"{self}?grpc_port={self.grpc_port}&transport={self.transport}&tls={str(self.tls).lower()}"
-            f"&timeout_s={self.timeout_s}"
+            f"{self}?transport={self.transport}&tls={str(self.tls).lower()}&timeout_s={self.timeout_s}"
+            f"{grpc_port}"
         )
 
     def renamed(self, name: str) -> ServerAddress:
@@ -84,17 +98,19 @@ def parse_address(text: str) -> ServerAddress:
     UsageError
         If it is not one; the message says what is wrong.
     """
-    parts = urlsplit(text)
-    try:
-        host, port = parts.hostname, parts.port or _REST_PORT
-    except ValueError as error:
-        raise UsageError(text, f"not an address ({error})") from None
-    if parts.username is not None or parts.password is not None:
+    given_hosts, _, rest = text.removeprefix(f"{SCHEME}://").partition("/")
+    parts = urlsplit(f"/{rest}")
+    if "@" in given_hosts:
         raise UsageError(
-            f"{SCHEME}://...@{host}", "a key has no place in an address", "set SERUPA_QDRANT_API_KEY"
+            f"{SCHEME}://...@{given_hosts.rpartition('@')[2]}",
+            "a key has no place in an address",
+            "set SERUPA_QDRANT_API_KEY",
         )
-    if not host or parts.scheme != SCHEME or parts.fragment:
-        raise UsageError(text, "not an address", f"write it as {SCHEME}://host:{_REST_PORT}/name")
+    hosts = given_hosts or os.environ.get(URL_VARIABLE, "")
+    if not hosts or not is_server(text) or parts.fragment:
+        raise UsageError(
+            text, "not an address", f"write it as {SCHEME}://host:{_REST_PORT}/name, or set {URL_VARIABLE}"
+        )
     name = _checked_name(parts.path.removeprefix("/"), text)
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     own = set(StoreLayout.__struct_fields__)
@@ -105,15 +121,24 @@ def parse_address(text: str) -> ServerAddress:
             f"write_consistency={layout.write_consistency} needs as many replicas, not {layout.replicas}",
         )
     connection = {key: _value(text, key, value) for key, value in given.items() if key not in own}
+    if not given_hosts and "https://" in hosts:
+        connection.setdefault("tls", True)
+    nodes = tuple(_node(text, one.strip(), connection.get("grpc_port")) for one in hosts.split(","))
     return ServerAddress(
-        host,
-        port,
-        name,
-        connection.pop("grpc_port", port + 1),
-        **connection,
-        layout=layout,
-        asked=frozenset(given) & own,
+        tuple(dict.fromkeys(nodes)), name, **connection, layout=layout, asked=frozenset(given) & own
     )
+
+
+def _node(text: str, host: str, grpc_port: int | None) -> NodeAddress:
+    """Read one of the hosts: ``a``, ``a:6333`` or, in the environment, ``http://a:6333``."""
+    try:
+        parts = urlsplit(f"//{re.sub('^(https?|qdrant)://', '', host).rstrip('/')}")
+        port = parts.port or _REST_PORT
+    except ValueError as error:
+        raise UsageError(text, f"not an address ({error})") from None
+    if not parts.hostname or parts.path or parts.query:
+        raise UsageError(text, f"not an address ({host!r} is no host)")
+    return NodeAddress(parts.hostname, port, grpc_port or port + 1)
 
 
 def _checked_name(name: str, text: str) -> str:

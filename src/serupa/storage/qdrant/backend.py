@@ -18,35 +18,27 @@ copied, or its writer is told that it may be lost.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import itertools
-import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from serupa.errors import ConflictError, DamagedError, NotFoundError, SerupaError, UsageError
+from serupa.errors import ConflictError, SerupaError, UsageError
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
 from serupa.storage.manifest import CatalogManifest, StoreLayout, TuningInfo, replace
 from serupa.storage.qdrant.address import ServerAddress
-from serupa.storage.qdrant.client import Connection, ExistsError, MissingError, connect
-from serupa.storage.qdrant.lease import Lease, holder_of
-from serupa.storage.qdrant.store import QdrantStore, create_collection
+from serupa.storage.qdrant.client import Connection, ExistsError, connect
+from serupa.storage.qdrant.collections import CLEANING_S, FIELD, Collections
+from serupa.storage.qdrant.lease import Lease
+from serupa.storage.qdrant.store import QdrantStore, layout_of
+from serupa.storage.qdrant.topology import Replica, Topology, read_topology
 
-_OWN, _FIELD, _REPLACED = "serupa", "field:", "replaced"
 _ENGINE = "qdrant"
-_PART = 512 * 1024  # bytes of a tuning in one point
-_GRACE_S = 600.0
-"""How long a store that was replaced stays: every reader has noticed by then."""
-_CLEANING_S = 5.0
-"""Patience with a server that is to remove what nobody needs."""
 
 
 class QdrantBackend:
@@ -57,6 +49,11 @@ class QdrantBackend:
     address : ServerAddress
     connection : Connection, optional
         Made from the address unless given.
+
+    Attributes
+    ----------
+    collections : Collections
+        What stands behind the name, with the patience of a write.
     """
 
     folder = None
@@ -64,6 +61,8 @@ class QdrantBackend:
     def __init__(self, address: ServerAddress, connection: Connection | None = None) -> None:
         self._address = address
         self.connection = connection or connect(address)
+        self._collections = Collections(self.connection, address)
+        self.collections = Collections(self.connection.patient, address)
         self._cleaning: threading.Thread | None = None
 
     @property
@@ -73,7 +72,7 @@ class QdrantBackend:
 
     def exists(self) -> bool:
         """Return whether there is a collection by this name."""
-        return self.connection.metadata(self._address.name) is not None
+        return self._collections.exist()
 
     def refuse_occupied(self) -> None:
         """Do nothing: `load` refuses a collection that is not ours."""
@@ -83,7 +82,7 @@ class QdrantBackend:
 
     def load(self) -> CatalogManifest:
         """Read the metadata of the collection in use."""
-        manifest = self._manifest_of(self._address.name)
+        manifest = self._collections.manifest()
         for name in sorted(self._address.asked):
             asked, actual = getattr(self._address.layout, name), getattr(manifest.layout, name)
             if asked != actual:
@@ -97,23 +96,24 @@ class QdrantBackend:
     def create(self, manifest: CatalogManifest, tuning: bytes | None, wait_s: float) -> CatalogManifest:
         """Make the collection with its metadata, then its alias: of two who try at once, the second joins."""
         new = replace(manifest, engine=_ENGINE, layout=self._address.layout)
-        aliases = self.connection.aliases()
+        collections = self.collections
+        aliases = self.connection.patient.aliases()
         for number in itertools.count(1):
-            name = self.store_name(number)
+            name = collections.numbered(number)
             if aliases.get(name, self._address.name) != self._address.name:
                 continue  # it was published under another name
             try:
-                self.make(replace(new, store=name), tuning)
+                collections.make(replace(new, store=name), tuning)
             except ExistsError:
-                self._manifest_of(name)
-            if not self.exists():
-                self.point_alias(name)
+                collections.manifest(name)
+            if not collections.exist():
+                collections.point_alias(name)
             return self.load()
         raise AssertionError
 
     def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
         """Add keys to the metadata."""
-        self.connection.note(manifest.store, {f"{_FIELD}{name}": kind for name, kind in kinds.items()})
+        self.connection.note(manifest.store, {f"{FIELD}{name}": kind for name, kind in kinds.items()})
 
     def open(self, manifest: CatalogManifest) -> VectorStore:
         """Open the collection that the manifest names."""
@@ -121,182 +121,57 @@ class QdrantBackend:
 
     def read_tuning(self, tuning: TuningInfo) -> bytes:
         """Put the tuning's parts together."""
-        try:
-            records, _ = self.connection.read(lambda client: client.scroll(tuning.file, limit=10_000))
-        except MissingError:
-            records = []
-        parts = {int(record.id): (record.payload or {})["data"] for record in records}
-        data = b"".join(base64.b64decode(parts[number]) for number in sorted(parts))
-        if hashlib.sha256(data).hexdigest() != tuning.sha256:
-            raise DamagedError(
-                self._address,
-                f"the tuning ({tuning.file}) cannot be read or has changed",
-                f"go back with: serupa tune --undo -c {self._address}",
-            )
-        return data
+        return self._collections.read_tuning(tuning)
 
     def begin(self, store: VectorStore) -> QdrantDraft:
         """Begin to replace the collection in use: take the lease."""
         return QdrantDraft(self, store)
 
     def describe(self) -> dict[str, Any]:
-        """Say what the server says of the collection, and what was asked for where that differs.
+        """Say how the server keeps the collection, node by node, and where that is not what was asked for.
 
         It does not tell bytes.
         """
-        manifest = self.load()
+        manifest = self._collections.manifest()
         asked = manifest.layout or StoreLayout()
         info = self.connection.read(lambda client: client.get_collection(manifest.store))
-        params = info.config.params
-        layout = replace(
-            asked,
-            shards=params.shard_number or asked.shards,
-            replicas=params.replication_factor or asked.replicas,
-            write_consistency=params.write_consistency_factor or asked.write_consistency,
-        )
-        missing = {
-            name: getattr(asked, name)
-            for name in ("shards", "replicas", "write_consistency")
-            if getattr(asked, name) not in (None, getattr(layout, name))
-        }
+        layout = layout_of(info, asked)
+        wanted, actual = msgspec.to_builtins(asked), msgspec.to_builtins(layout)
+        other = {name: value for name, value in wanted.items() if value not in (None, actual[name])}
+        topology = read_topology(self.connection, manifest.store)
         return {
             "path": str(self._address),
             "size_bytes": None,
             "server": {
                 "collection": manifest.store,
-                "status": str(getattr(info.status, "value", info.status)),
-                **msgspec.to_builtins(layout),
-                **({"asked": missing} if missing else {}),
+                "status": str(info.status.value),
+                **actual,
+                "asked": other,
+                "nodes": [{"id": one, "address": address} for one, address in topology.nodes.items()],
+                "placement": [
+                    {"shard": shard, "replicas": [_told(one, topology) for one in replicas]}
+                    for shard, replicas in topology.shards.items()
+                ],
+                "transfers": msgspec.to_builtins(topology.transfers),
+                "deviations": [
+                    *(f"{name} is {actual[name]}, {value} was asked for" for name, value in other.items()),
+                    *topology.deviations(asked.replicas),
+                ],
             },
         }
 
     def close(self) -> None:
         """Close the connection, having given what is being removed a moment."""
         if self._cleaning is not None:
-            self._cleaning.join(_CLEANING_S)
+            self._cleaning.join(CLEANING_S)
         self.connection.close()
-
-    # --- for drafts
-
-    def store_name(self, number: int) -> str:
-        """Return the name of a collection; a catalogue's own name has no dot."""
-        return f"{self._address.name}.{number}"
-
-    def next_number(self) -> int:
-        """Return a number that no collection has."""
-        return 1 + max((number for number, _ in self._own_collections()), default=0)
-
-    def make(self, manifest: CatalogManifest, tuning: bytes | None) -> CatalogManifest:
-        """Make the collection that a manifest names, and its tuning's; `ExistsError` if it is there."""
-        layout = manifest.layout or StoreLayout()
-        if manifest.tuning is not None and tuning is not None:
-            name = f"{manifest.store}.tuning"
-            sha256 = hashlib.sha256(tuning).hexdigest()
-            manifest = replace(manifest, tuning=replace(manifest.tuning, file=name, sha256=sha256))
-        create_collection(
-            self.connection, manifest.store, manifest.dimensions, layout, _metadata_of(manifest)
-        )
-        if manifest.tuning is not None and tuning is not None:
-            self._keep_tuning(manifest.tuning.file, tuning, layout)
-        return manifest
-
-    def point_alias(self, store: str, *, instead_of: str | None = None) -> None:
-        """Let the catalogue's name, and no other one given, stand for a collection."""
-        from qdrant_client import models
-
-        create = models.CreateAlias(collection_name=store, alias_name=self._address.name)
-        actions: list[Any] = [models.CreateAliasOperation(create_alias=create)]
-        if self._address.name in self.connection.aliases().values():
-            delete = models.DeleteAlias(alias_name=self._address.name)
-            actions.insert(0, models.DeleteAliasOperation(delete_alias=delete))
-        if instead_of is not None:
-            delete = models.DeleteAlias(alias_name=instead_of)
-            actions.append(models.DeleteAliasOperation(delete_alias=delete))
-        self.connection.write(lambda client: client.update_collection_aliases(actions))
-
-    def note_replaced(self, store: str, before: str) -> None:
-        """Write into the metadata of a collection that it takes the place of another."""
-        replaced = _replaced_by(self.connection.metadata(before) or {})
-        self.connection.note(store, {_REPLACED: replaced | {before: time.time()}})
-
-    def note_manifest(self, manifest: CatalogManifest) -> None:
-        """Write a manifest into its collection's metadata."""
-        self.connection.note(manifest.store, _metadata_of(manifest))
-
-    def remove(self, store: str) -> None:
-        """Remove a collection and its tuning, where the server answers."""
-        for name in (store, f"{store}.tuning"):
-            with contextlib.suppress(SerupaError, MissingError):
-                self.connection.drop(name, patience_s=_CLEANING_S)
-
-    def remove_leftovers(self) -> None:
-        """Remove what was replaced a while ago, and drafts that nobody is making any more.
-
-        Only the collection in use is looked at: a leftover may lie on a node that is away.
-        """
-        with contextlib.suppress(SerupaError, MissingError):
-            aliases = self.connection.aliases()
-            metadata = self.connection.metadata(self._address.name) or {}
-            in_use = metadata.get(_OWN, {}).get("points")
-            holder = holder_of(metadata)
-            replaced = _replaced_by(metadata)
-            recent = {name for name, when in replaced.items() if time.time() - when <= _GRACE_S}
-            kept = {in_use, *recent, *aliases} | ({holder.draft} if holder else set())
-            for name in {self.store_name(number) for number, _ in self._own_collections()} | set(replaced):
-                if in_use is not None and name not in kept:
-                    self.remove(name)
-
-    def _keep_tuning(self, name: str, data: bytes, layout: StoreLayout) -> None:
-        from qdrant_client import models
-
-        parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
-        self.connection.write(
-            lambda client: client.create_collection(
-                name,
-                vectors_config={},
-                shard_number=1,
-                replication_factor=layout.replicas,
-                write_consistency_factor=layout.write_consistency,
-                on_disk_payload=True,
-            )
-        )
-        for number, part in enumerate(parts):
-            payload = {"of": len(parts), "data": base64.b64encode(part).decode()}
-            point = models.PointStruct(id=number, vector={}, payload=payload)
-            self._put(name, point)
-
-    def _put(self, collection: str, point: Any) -> None:
-        self.connection.write(lambda client: client.upsert(collection, [point], wait=True))
-
-    def _own_collections(self) -> list[tuple[int, str]]:
-        own = re.compile(re.escape(self._address.name) + r"\.(\d+)(?:\.tuning)?")
-        matches = (own.fullmatch(name) for name in self.connection.collections())
-        return [(int(match[1]), match[0]) for match in matches if match]
-
-    def _manifest_of(self, collection: str) -> CatalogManifest:
-        metadata = self.connection.metadata(collection)
-        if metadata is None:
-            hint = f"make one with: serupa index SOURCE -c {self._address}"
-            raise NotFoundError(self._address, "no catalogue there", hint)
-        if _OWN not in metadata:
-            raise ConflictError(self._address, "a collection that Serupa did not make", "choose another name")
-        fields = {k.removeprefix(_FIELD): v for k, v in metadata.items() if k.startswith(_FIELD)}
-        manifest = CatalogManifest.from_dict(dict(metadata[_OWN]) | {"fields": fields}, self._address)
-        return manifest if manifest.layout else replace(manifest, layout=StoreLayout())
 
     def after_write(self, store: str) -> None:
         """Refuse a write that may be lost; begin to clean up after the first that is not."""
-        metadata = self.connection.metadata(self._address.name) or {}
-        holder = holder_of(metadata)
-        if metadata.get(_OWN, {}).get("points") != store or (holder is not None and holder.frozen):
-            raise ConflictError(
-                self._address,
-                "is being switched over to other points, so that the last changes may be lost",
-                "run the same command again in a minute, it goes on from there",
-            )
+        self.collections.require_in_use(store)
         if self._cleaning is None:
             self._cleaning = threading.Thread(
-                target=self.remove_leftovers, name="serupa-leftovers", daemon=True
+                target=self.collections.remove_leftovers, name="serupa-leftovers", daemon=True
             )
             self._cleaning.start()
 
@@ -306,40 +181,39 @@ class QdrantDraft:
 
     def __init__(self, backend: QdrantBackend, replaced: VectorStore) -> None:
         self._backend = backend
+        self._collections = backend.collections
         self._replaced = replaced
-        self._before = backend.load()
-        self._name = backend.store_name(backend.next_number())
+        self._before = self._collections.manifest()
+        self._name = self._collections.numbered(self._collections.next_number())
         self._manifest = self._before
         self._committed = False
-        self._lease = Lease(backend.connection, self._before.store, self._name)
+        self._lease = Lease(backend.connection.patient, self._before.store, self._name)
 
     def __enter__(self) -> Self:
         return self
 
     def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
-        """Make the collection, kept as the one in use is."""
-        new = replace(manifest, store=self._name, layout=self._before.layout)
-        try:
-            self._manifest = self._backend.make(new, tuning)
-        except ExistsError:
-            raise ConflictError(
-                self._backend.address, f"{self._name} is being made by another process"
-            ) from None
+        """Make the collection, kept as the one in use is unless the manifest asks for another layout."""
+        layout = manifest.layout or self._before.layout
+        new = replace(manifest, store=self._name, layout=layout)
+        self._manifest = self._collections.make(new, tuning, self._lease.token)
         return QdrantStore(self._backend.connection, self._name, self._after_write)
 
     def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:
         """Freeze the collection in use, copy what was written meanwhile, move the alias."""
-        backend = self._backend
-        if backend.load().store != self._before.store:
-            raise ConflictError(backend.address, "was switched over by somebody else meanwhile", "try again")
+        collections = self._collections
+        if collections.manifest().store != self._before.store:
+            raise ConflictError(
+                self._backend.address, "was switched over by somebody else meanwhile", "try again"
+            )
         self._lease.require()
         self._lease.freeze()
         catch_up()
-        self._manifest = replace(self._manifest, fields=backend.load().fields)
-        backend.note_manifest(self._manifest)
-        backend.note_replaced(self._name, self._before.store)
+        self._manifest = replace(self._manifest, fields=collections.manifest().fields)
+        collections.note_manifest(self._manifest)
+        collections.note_replaced(self._name, self._before.store)
         self._lease.require()
-        backend.point_alias(self._name)
+        collections.point_alias(self._name)
         self._committed = True
         return self._manifest
 
@@ -356,10 +230,14 @@ class QdrantDraft:
         if in_use == self._name:
             self._replaced.close()
         elif in_use is not None:
-            self._backend.remove(self._name)
+            self._collections.remove(self._name)
         self._lease.give_back()
         if in_use is not None:
-            self._backend.remove_leftovers()
+            self._collections.remove_leftovers()
+
+
+def _told(replica: Replica, topology: Topology) -> dict[str, Any]:
+    return {"node": topology.name(replica.node), "state": replica.state, "points": replica.points}
 
 
 def publish(staged: ServerAddress, live: ServerAddress) -> None:
@@ -374,31 +252,16 @@ def publish(staged: ServerAddress, live: ServerAddress) -> None:
     UsageError
         If they are the same, or on different servers.
     """
-    if (staged.host, staged.port) != (live.host, live.port):
+    if not set(staged.nodes) & set(live.nodes):
         raise UsageError(live, f"is on another server than {staged}", "copy it there first (serupa copy)")
     if staged.name == live.name:
         raise UsageError(live, "cannot take its own place")
     source = QdrantBackend(staged)
     try:
-        target = QdrantBackend(live, source.connection)
-        store = source.load().store
-        if target.exists():
-            source.note_replaced(store, target.load().store)
-        target.point_alias(store, instead_of=staged.name)
+        new, old = source.collections, Collections(source.connection.patient, live)
+        store = new.manifest().store
+        if old.exist():
+            new.note_replaced(store, old.manifest().store)
+        old.point_alias(store, instead_of=staged.name)
     finally:
         source.close()
-
-
-def _metadata_of(manifest: CatalogManifest) -> dict[str, Any]:
-    """Return a manifest as a collection's metadata."""
-    values = manifest.to_dict()
-    fields = values.pop("fields")
-    return {_OWN: values} | {f"{_FIELD}{name}": kind for name, kind in fields.items()}
-
-
-def _replaced_by(metadata: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a collection took the place of, and when: by name."""
-    replaced = {str(name): float(when) for name, when in (metadata.get(_REPLACED) or {}).items()}
-    if "before" in metadata:  # as an older version noted it
-        replaced.setdefault(str(metadata["before"]), 0.0)
-    return replaced

@@ -1,16 +1,18 @@
-"""A connection to a Qdrant server: every request is repeated until it is answered, or patience ends."""
+"""A connection to a Qdrant server: requests are repeated, to one node or the next, until one answers."""
 
 from __future__ import annotations
 
 import os
 import random
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from serupa.errors import MissingExtraError, UnavailableError
-from serupa.storage.qdrant.address import ServerAddress
+from serupa.storage.qdrant.address import NodeAddress, ServerAddress
+from serupa.storage.qdrant.nodes import Node, Nodes
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -35,7 +37,10 @@ _TRANSIENT_GRPC = {
     "CANCELLED",
     "INTERNAL",
     "UNKNOWN",
+    "FAILED_PRECONDITION",
 }
+_AWAY_GRPC = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"}
+_AWAY_STATUS = {502, 503, 504}
 _DENIED_GRPC = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 
 
@@ -48,16 +53,16 @@ class ExistsError(Exception):
 
 
 class Connection:
-    """Sends requests to a server. May be used by several threads.
+    """Sends requests to the nodes of a server. May be used by several threads.
 
     Every request of Serupa's says what is to be there afterwards, not what is to change, so that one whose
-    answer was lost is sent again without harm.
+    answer was lost is sent again without harm, to any node.
 
     Parameters
     ----------
     address : ServerAddress
-        For messages.
-    client : QdrantClient
+        For messages, and the time limit of one request.
+    nodes : Nodes
     read_patience_s, write_patience_s : float, optional
         How long a request is repeated while there is no answer; the defaults above unless given.
     """
@@ -65,18 +70,30 @@ class Connection:
     def __init__(
         self,
         address: ServerAddress,
-        client: QdrantClient,
+        nodes: Nodes,
         *,
         read_patience_s: float | None = None,
         write_patience_s: float | None = None,
     ) -> None:
         self.address = address
-        self._client = client
+        self.nodes = nodes
         self._read_patience_s = READ_PATIENCE_S if read_patience_s is None else read_patience_s
         self._write_patience_s = WRITE_PATIENCE_S if write_patience_s is None else write_patience_s
         self._random = random.Random()  # noqa: S311 -- spreads retries, keeps no secret
-        self._lock = threading.Lock()
         self.repeated = 0
+
+    @cached_property
+    def patient(self) -> Connection:
+        """The same connection for what belongs to a write: reads have its patience, too."""
+        patience_s = self._write_patience_s
+        return Connection(self.address, self.nodes, read_patience_s=patience_s, write_patience_s=patience_s)
+
+    def by_node(self, limit_s: int = 10) -> Iterator[tuple[NodeAddress, Connection]]:
+        """Yield every node with a connection to it alone, which does not repeat what it does not answer."""
+        address = replace(self.address, timeout_s=min(self.address.timeout_s, limit_s))
+        for node in self.nodes:
+            alone = Nodes([node], lambda *_: True)
+            yield node.address, Connection(address, alone, read_patience_s=0.0, write_patience_s=0.0)
 
     def read(self, ask: Callable[[QdrantClient], _T]) -> _T:
         """Ask for something.
@@ -88,11 +105,14 @@ class Connection:
         UnavailableError
             If there is no answer, or the server refuses.
         """
-        return self._until(ask, self._read_patience_s)
+        # a node that hangs is to leave time for the others
+        limit_s = min(self.address.timeout_s, max(1, int(self._read_patience_s / len(self.nodes))))
+        return self._until(ask, self._read_patience_s, limit_s)
 
     def write(self, change: Callable[[QdrantClient], _T], patience_s: float | None = None) -> _T:
         """Change something; as `read`, with more patience. `ExistsError` if it is there already."""
-        return self._until(change, self._write_patience_s if patience_s is None else patience_s)
+        patience_s = self._write_patience_s if patience_s is None else patience_s
+        return self._until(change, patience_s, self.address.timeout_s)
 
     def metadata(self, collection: str) -> dict[str, Any] | None:
         """Return the metadata of a collection or an alias; None where there is no such collection."""
@@ -121,24 +141,39 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        self.nodes.close()
 
-    def _until(self, send: Callable[[QdrantClient], _T], patience_s: float) -> _T:
+    def _until(self, send: Callable[[QdrantClient], _T], patience_s: float, limit_s: int) -> _T:
         started, pause = time.monotonic(), _FIRST_PAUSE_S
         while True:
-            try:
-                return send(self._client)
-            except Exception as error:
-                wait = self._wait(error, pause)
-                if time.monotonic() + wait - started > patience_s:
-                    raise UnavailableError(
-                        self.address,
-                        f"no answer within {time.monotonic() - started:.1f} s ({_reason(error)})",
-                        f"is a Qdrant server there, with REST at port {self.address.port} and gRPC at "
-                        f"{self.address.grpc_port}?",
-                    ) from error
-            with self._lock:
-                self.repeated += 1
+            missing: MissingError | None = None
+            nodes = self.nodes.in_turn()
+            for left, node in zip(reversed(range(len(nodes))), nodes, strict=True):
+                try:
+                    answer = send(node.client(limit_s if left else self.address.timeout_s))
+                except Exception as error:
+                    try:
+                        wait = self._wait(error, pause)
+                    except MissingError as told:  # a node that was away may not have heard of it yet
+                        missing = told
+                        continue
+                    failure: Exception = error
+                    if _away(error):
+                        self.nodes.failed(node)
+                    self.repeated += 1
+                else:
+                    self.nodes.answered(node)
+                    return answer
+            if missing is not None:
+                raise missing
+            if time.monotonic() + wait - started > patience_s:
+                raise UnavailableError(
+                    self.address,
+                    f"no answer within {time.monotonic() - started:.1f} s ({_reason(failure)})",
+                    f"is a Qdrant server there, with gRPC at port {nodes[0].address.grpc_port}?"
+                    if self.address.transport == "grpc"
+                    else "is a Qdrant server there?",
+                ) from failure
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -177,17 +212,37 @@ def connect(address: ServerAddress) -> Connection:
         from qdrant_client import QdrantClient
     except ImportError as error:
         raise MissingExtraError("a catalogue on a server", "qdrant") from error
-    client = QdrantClient(
-        host=address.host,
-        port=address.port,
-        grpc_port=address.grpc_port,
-        prefer_grpc=address.transport == "grpc",
-        https=address.tls,
-        api_key=os.environ.get(KEY_VARIABLE) or None,
-        timeout=address.timeout_s,
-        check_compatibility=False,
+
+    def make(node: NodeAddress, limit_s: int) -> QdrantClient:
+        return QdrantClient(
+            host=node.host,
+            port=node.port,
+            grpc_port=node.grpc_port,
+            prefer_grpc=address.transport == "grpc",
+            https=address.tls,
+            api_key=os.environ.get(KEY_VARIABLE) or None,
+            timeout=limit_s,
+            check_compatibility=False,
+            grpc_options={"grpc.max_reconnect_backoff_ms": 1000, "grpc.initial_reconnect_backoff_ms": 200},
+        )
+
+    def ready(node: NodeAddress, limit_s: float) -> bool:
+        import httpx
+
+        try:
+            url = f"{'https' if address.tls else 'http'}://{node}/readyz"
+            return httpx.get(url, timeout=limit_s).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    return Connection(address, Nodes([Node(node, make) for node in address.nodes], ready))
+
+
+def _away(error: Exception) -> bool:
+    """Whether it is the node that does not answer, not a part of its work that failed."""
+    return (
+        _grpc_code(error) in _AWAY_GRPC or getattr(error, "status_code", None) in _AWAY_STATUS or _lost(error)
     )
-    return Connection(address, client)
 
 
 def _grpc_code(error: Exception) -> str | None:

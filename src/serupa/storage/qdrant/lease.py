@@ -99,6 +99,11 @@ class Lease:
         self._thread = threading.Thread(target=self._keep_renewing, name="serupa-lease", daemon=True)
         self._thread.start()
 
+    @property
+    def token(self) -> str:
+        """What tells this draft from any other."""
+        return self._holder.token
+
     def require(self) -> None:
         """Raise `ConflictError` unless the lease is still this draft's."""
         holder = self._read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage.base import Examples, Point, grouped, payload_key
 from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
-from serupa.storage.manifest import StoreLayout
+from serupa.storage.manifest import Quantization, StoreLayout
 from serupa.storage.qdrant.client import Connection, MissingError
 from serupa.vectors import Metric, Vector
 
@@ -77,6 +78,25 @@ def create_collection(
     )
 
 
+def layout_of(info: models.CollectionInfo, asked: StoreLayout) -> StoreLayout:
+    """Return how a server keeps a collection; what it does not tell is as it was asked for."""
+    from qdrant_client import models
+
+    params = info.config.params
+    vectors = params.vectors if isinstance(params.vectors, dict) else {}
+    searched = next((one for name, one in vectors.items() if name != "raw"), None)
+    if searched is None:
+        return asked
+    kinds: dict[type, Quantization] = {models.ScalarQuantization: "int8", models.BinaryQuantization: "binary"}
+    return StoreLayout(
+        shards=params.shard_number or asked.shards,
+        replicas=params.replication_factor or asked.replicas,
+        write_consistency=params.write_consistency_factor or asked.write_consistency,
+        quantization=kinds.get(type(searched.quantization_config), "none"),
+        on_disk=bool(searched.on_disk),
+    )
+
+
 def _quantization(layout: StoreLayout) -> Any:
     from qdrant_client import models
 
@@ -114,7 +134,7 @@ class QdrantStore(EngineStore):
         self._written = written
         params = self._info().config.params.vectors
         self._names = set(params) if isinstance(params, dict) else set()
-        self._indexes: dict[str, models.PayloadSchemaType] | None = None
+        self._indexes: dict[str, models.PayloadSchemaType] = {}  # once asked for; shared with `for_writing`
 
     def _info(self) -> models.CollectionInfo:
         try:
@@ -268,8 +288,8 @@ class QdrantStore(EngineStore):
     def index_field(self, field: str, kind: FieldKind) -> None:
         m = self._api
         key = payload_key(field)
-        if self._indexes is None:
-            self._indexes = {key: index.data_type for key, index in self._info().payload_schema.items()}
+        if not self._indexes:
+            self._indexes |= {key: index.data_type for key, index in self._info().payload_schema.items()}
         schema = m.PayloadSchemaType.KEYWORD if kind == "text" else m.PayloadSchemaType.FLOAT
         # the server lists its indexes under the key without its quotes where none are needed
         before = self._indexes.get(key, self._indexes.get(key.replace('"', "")))
@@ -298,6 +318,11 @@ class QdrantStore(EngineStore):
     def indexed(self) -> int:
         searched = len(self._names - {"raw"})
         return int(self._info().indexed_vectors_count or 0) * searched // max(1, len(self._names))
+
+    def for_writing(self) -> QdrantStore:
+        patient = copy.copy(self)
+        patient._connection = self._connection.patient
+        return patient
 
     def close(self) -> None:
         """Do nothing: a server has written what it acknowledged, and the connection is the caller's."""
