@@ -54,7 +54,7 @@ test-reference: $(VENV)-reference/.installed
 $(VENV)-reference/.installed: $(PACKAGE)
 	$(PYTHON) -m venv $(VENV)-reference
 	$(VENV)-reference/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[dev,train]' torch==2.13.0 efficientnet-lite-pytorch==0.1.0
+	  --editable '.[dev,train]' torch==2.13.0 efficientnet-lite-pytorch==0.1.0 transformers==5.24.0
 	@touch $@
 
 check: $(VENV)/.installed-dev

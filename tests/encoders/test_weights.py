@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import re
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -21,9 +17,9 @@ from serupa.encoders.cards import WeightsSource
 from serupa.encoders.weights import find_weights
 from serupa.errors import DamagedError, NotFoundError, UnavailableError
 from serupa.files.cache import file_sha256, write_whole
+from tests.encoders.hub import REVISION, Hub, serving
 
 CONTENT = bytes(range(256)) * 4096
-REVISION = "0123456789abcdef0123456789abcdef01234567"
 SHOP = replace(
     load_card("resnet50"),
     name="shop",
@@ -138,56 +134,15 @@ def test_fetch_knows_the_names() -> None:
 # --- the hub
 
 
-class Hub(http.server.ThreadingHTTPServer):
-    """Serves one file as the hub does; cuts the first answers short where it is told to."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.content = content
-        self.cut_at: int | None = None
-        self.ranges: list[str | None] = []
-
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self._headers(len(self.server.content), 0)
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.ranges.append(wanted)
-        start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
-        data = self.server.content[start:]
-        self._headers(len(data), start)
-        cut, self.server.cut_at = self.server.cut_at, None
-        self.wfile.write(data[:cut])
-        if cut is not None:
-            self.close_connection = True
-
-    def _headers(self, length: int, start: int) -> None:
-        if self.path != f"/me/shop/resolve/{REVISION}/model.safetensors":
-            self.send_error(404)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", f'"{hashlib.sha256(self.server.content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", REVISION)
-        self.send_header("Content-Length", str(length))
-        if start:
-            total = len(self.server.content)
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.end_headers()
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with Hub(CONTENT) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving({"me/shop": {"model.safetensors": CONTENT}}) as server:
         yield server
-        server.shutdown()
+
+
+def send(hub: Hub, content: bytes) -> None:
+    """Let the hub have another file."""
+    hub.repositories["me/shop"]["model.safetensors"] = content
 
 
 FETCH = """
@@ -204,37 +159,26 @@ except SerupaError as error:
 
 
 def fetch_from(hub: Hub, card: Card = SHOP, **environment: str) -> list[str]:
-    """In a process of its own: the hub's library reads its settings when it is imported."""
-    settings = {
-        **os.environ,
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        **environment,
-    }
-    command = [sys.executable, "-c", FETCH, json.dumps(card.to_dict())]
-    return subprocess.run(
-        command, env=settings, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    return hub.run(FETCH, json.dumps(card.to_dict()), **environment).splitlines()
 
 
 def test_the_hub_comes_last_and_a_cut_download_goes_on(folder: Path, hub: Hub) -> None:
-    hub.content = CONTENT * 24  # the hub's library writes 10 MB at a time
-    hub.cut_at = 23 * len(CONTENT)
-    large = replace(SHOP.weights, size=len(hub.content), sha256=hashlib.sha256(hub.content).hexdigest())
+    content = CONTENT * 24  # the hub's library writes 10 MB at a time
+    send(hub, content)
+    hub.cut["model.safetensors"] = 23 * len(CONTENT)
+    large = replace(SHOP.weights, size=len(content), sha256=hashlib.sha256(content).hexdigest())
     card = replace(SHOP, weights=large)
     origin, sha256, path = fetch_from(hub, card)
     assert (origin, sha256) == ("hub", large.sha256)
     assert Path(path) == folder / "cache" / "weights" / "shop" / "model.safetensors"
-    assert Path(path).read_bytes() == hub.content
-    assert hub.ranges[0] is None
-    assert re.fullmatch(r"bytes=\d{8}-", hub.ranges[1] or "")  # not from the beginning
+    assert Path(path).read_bytes() == content
+    (begun,) = [wanted for _, wanted in hub.asked if wanted]
+    assert re.fullmatch(r"bytes=\d{8}-", begun)  # not from the beginning
     assert find_weights(card).origin == "cache"  # and stays
 
 
 def test_what_the_hub_sends_is_checked(folder: Path, hub: Hub) -> None:
-    hub.content = CONTENT[::-1]
+    send(hub, CONTENT[::-1])
     (message,) = fetch_from(hub)
     assert re.search(r"me/shop: .* is not the file of its card \(sha256 .*\); it was deleted", message)
     assert not list((folder / "cache").rglob("model.safetensors"))
@@ -248,13 +192,13 @@ def test_a_damaged_copy_is_fetched_anew(folder: Path, hub: Hub) -> None:
 def test_a_hub_without_the_file(folder: Path, hub: Hub) -> None:
     elsewhere = replace(SHOP.weights, repo="me/other")
     (message,) = fetch_from(hub, replace(SHOP, weights=elsewhere))
-    assert "me/other: the hub did not give it (" in message
+    assert "me/other: the hub has no such repository" in message
 
 
 def test_the_hub_is_not_asked_when_it_must_not_be(folder: Path, hub: Hub) -> None:
     (message,) = fetch_from(hub, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in message
-    assert hub.ranges == []
+    assert hub.asked == []
 
 
 # --- the cache

@@ -18,7 +18,7 @@ from serupa.catalog.own import OwnItems
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import item_of, kind_of, kinds_for, new_fields, schema_of
-from serupa.encoders import DEFAULT, Card, load_card, load_encoder
+from serupa.encoders import DEFAULT, Card, is_name_of, load_encoder
 from serupa.errors import ConflictError, UnavailableError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item, is_attribute_name
@@ -89,7 +89,8 @@ class Catalog:
         path : path
             The catalogue's directory, or its address on a server: ``qdrant://host:6333/name``.
         encoder : str or Card, optional
-            An encoder's name, the path of a card, or a card; ``efficientnet-lite0`` unless given.
+            An encoder's name, ``hf:OWNER/REPO`` for one of the hub, the path of a card, or a card;
+            ``efficientnet-lite0`` unless given.
         metrics : sequence of {"cosine", "euclidean", "manhattan"}
             The metrics that it can be searched by; the first is the default.
         resize : {"squash", "crop", "pad"}, optional
@@ -706,10 +707,10 @@ class Catalog:
         """Refuse what would mix embeddings of two encoders."""
         card = self.manifest.card
         if encoder is not None:
-            wanted = encoder if isinstance(encoder, Card) else load_card(encoder)
-            if wanted.name != card.name:
+            wanted = encoder.name if isinstance(encoder, Card) else encoder
+            if not is_name_of(wanted, card):
                 raise ConflictError(
-                    self.path, f"its encoder is {card.name}, not {wanted.name}", "use another directory"
+                    self.path, f"its encoder is {card.name}, not {wanted}", "use another directory"
                 )
         if resize is not None and resize != card.resize:
             raise ConflictError(

@@ -28,6 +28,7 @@ _EXTRAS = {
     "heif": "pillow-heif",
     "qdrant": "qdrant-client",
     "ray": "ray",
+    "text": "tokenizers",
 }
 _CORE = ("numpy", "pillow", "onnxruntime", "qdrant-edge-py")
 

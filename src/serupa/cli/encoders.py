@@ -11,7 +11,7 @@ from serupa.cli.printing import as_json, message, pairs, table
 
 app = typer.Typer(help="The encoders there are, and their weights.", invoke_without_command=True)
 
-Name = Annotated[str, typer.Argument(help="An encoder's name, or a card.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="An encoder's name, hf:OWNER/REPO, or a card.", show_default=False)]
 
 
 @app.callback()
@@ -22,26 +22,41 @@ def _default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_all(json: Json = False) -> None:
-    """List the encoders, and whether their weights are on this machine."""
-    from serupa.encoders import describe, list_cards
+    """List the encoders: what they are worth knowing by, and whether their files are on this machine."""
+    from dataclasses import asdict
 
-    cards = [(card, describe(card).weights) for card in list_cards()]
+    from serupa.encoders import list_cards, list_encoders
+
+    encoders = list_encoders()
     if json:
-        as_json([card.to_dict() | {"available": weights is not None} for card, weights in cards])
+        cards = {card.name: card.to_dict() for card in list_cards()}
+        as_json(
+            [
+                cards.get(one.name, {}) | asdict(one) | {"available": one.origin is not None}
+                for one in encoders
+            ]
+        )
         return
+    columns = ("Name", "Values", "Pixels", "MB", "Speed", "Words", "Licence", "Files", "What")
+    right = ("Values", "Pixels", "MB")
     table(
-        [("Name", "left"), ("Values", "right"), ("Pixels", "right"), ("Weights", "left"), ("What", "left")],
+        [(name, "right" if name in right else "left") for name in columns],
         [
             (
-                card.name,
-                str(card.dimension),
-                str(card.input_size),
-                weights.origin if weights else "to fetch",
-                card.title,
+                one.name,
+                str(one.dimension),
+                str(one.input_size),
+                str(one.megabytes),
+                one.speed,
+                "yes" if one.words else "no",
+                one.licence,
+                one.origin or "to fetch",
+                one.title,
             )
-            for card, weights in cards
+            for one in encoders
         ],
     )
+    message("Any other encoder of the hub with an onnx folder: hf:OWNER/REPO")
 
 
 @app.command()
@@ -49,7 +64,7 @@ def show(name: Name, json: Json = False) -> None:
     """Show an encoder's card, and where its weights are or how to get them."""
     from serupa.encoders import describe, load_card
 
-    card = load_card(name)
+    card = load_card(name, download=False)
     availability = describe(card)
     if json:
         as_json({"card": card.to_dict(), "weights": availability.to_dict()})
@@ -60,8 +75,10 @@ def show(name: Name, json: Json = False) -> None:
             "What": card.title,
             "Values": str(card.dimension),
             "Pixels": f"{card.input_size} x {card.input_size}, {card.resize}, {card.resample}",
+            "Words": "understood" if card.understands_words else "not understood",
             "Licence": card.licence,
             "Source": card.source,
+            "Revision": card.weights.revision or "none",
             "Weights": str(availability),
         }
     )

@@ -106,8 +106,14 @@ def index(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="An encoder's name or card; efficientnet-lite0 for a new catalogue.", show_default=False
+            help="For a new catalogue: an encoder's name, hf:OWNER/REPO[@REVISION] for one of the hub, or a "
+            "card; efficientnet-lite0.",
+            show_default=False,
         ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of an encoder of the hub: float, fp16 or int8; float.", show_default=False),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="The encoder's weights: .safetensors or .pth.", show_default=False)
@@ -176,6 +182,10 @@ def index(
         timeout_s=timeout,
         strict=strict,
     )
+    if precision is not None:
+        from serupa.encoders.hub import with_precision
+
+        encoder = with_precision(encoder or "", precision)
     is_new = "://" not in catalog and not Path(catalog).exists()
     listing = read_source(source, options)  # before a catalogue is made: a refused source leaves none behind
     ray = {"address": ray_address, "workers": workers, "threads": worker_threads} if engine == "ray" else None

@@ -1,7 +1,18 @@
 """Encoders: what turns pixels into an embedding. Importing this imports no ONNX Runtime."""
 
-from serupa.encoders.cards import Card, list_cards, load_card
+from serupa.encoders.cards import Card, is_name_of, list_cards, load_card
 from serupa.encoders.encoder import DEFAULT, Encoder, load_encoder
-from serupa.encoders.weights import describe, fetch
+from serupa.encoders.weights import describe, fetch, list_encoders
 
-__all__ = ["DEFAULT", "Card", "Encoder", "describe", "fetch", "list_cards", "load_card", "load_encoder"]
+__all__ = [
+    "DEFAULT",
+    "Card",
+    "Encoder",
+    "describe",
+    "fetch",
+    "is_name_of",
+    "list_cards",
+    "list_encoders",
+    "load_card",
+    "load_encoder",
+]

@@ -19,10 +19,13 @@ from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
 DIMENSIONS = {"efficientnet-lite0": 1280, "resnet50": 2048}
 """Length of an embedding by architecture, where the architecture says it."""
 
+HUB = "hf:"
+"""What the names of the hub's encoders begin with: ``hf:OWNER/REPO[+PRECISION][@REVISION]``."""
+
 _LARGEST_CARD = 2**20
 
 _Text = Annotated[str, Meta(pattern=r"\S")]
-_Name = Annotated[str, Meta(pattern=r"^\w[\w.+-]*\Z")]
+_Name = Annotated[str, Meta(pattern=r"^(hf:[\w.-]+/)?\w[\w.+-]*\Z")]
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -44,6 +47,8 @@ class WeightsSource(_Part, frozen=True):
         An installable package that holds the file, and the path in it. ``serupa`` is one.
     repo, revision : str, optional
         A repository of the Hugging Face hub that holds the file, and the commit to take it from.
+    external : WeightsSource, optional
+        The file beside it that holds an ONNX graph's numbers, where they are not in the graph.
     """
 
     file: _Text
@@ -53,6 +58,7 @@ class WeightsSource(_Part, frozen=True):
     package_path: _Text | None = None
     repo: Annotated[str, Meta(pattern=r"^[\w.-]+/[\w.-]+\Z")] | None = None
     revision: Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")] | None = None
+    external: WeightsSource | None = None
 
     def __post_init__(self) -> None:
         # What is fetched runs on the user's machine later: which file it is must be said beforehand
@@ -76,15 +82,43 @@ class OnnxPorts(_Part, frozen=True):
         Order of the input's axes. A float input is given ``(pixels / 255 - mean) / std``; a ``uint8`` input
         is given the pixels as they are, for a graph that normalises them itself.
     output : str
-        Name of the embedding output, (n, d).
+        Name of the embedding output, (n, d); with a pooling, (n, t, d).
     feature_map : str, optional
         Name of the output (n, d, h, w) whose mean over (h, w) is the embedding.
+    pooling : {"first", "mean"}, optional
+        Which of t tokens is the embedding: the first (the class token), or the mean of all.
     """
 
     input: _Text
     layout: Literal["NCHW", "NHWC"]
     output: _Text
     feature_map: _Text | None = None
+    pooling: Literal["first", "mean"] | None = None
+
+
+class TextSide(_Part, frozen=True):
+    """The side of an encoder that turns words into embeddings of the photos' space: a graph and a tokenizer.
+
+    Parameters
+    ----------
+    weights, tokenizer : WeightsSource
+        The graph, and the ``tokenizer.json``.
+    output : str
+        Name of the embedding output, (n, d).
+    context : int
+        How many tokens it takes at most; longer texts are cut.
+    pad : int
+        The token that fills up shorter texts.
+    fill : bool
+        Whether every text is filled up to `context`; else as far as the longest of those encoded together.
+    """
+
+    weights: WeightsSource
+    tokenizer: WeightsSource
+    output: _Text
+    context: Annotated[int, Meta(ge=2, le=65_536)]
+    pad: Annotated[int, Meta(ge=0)]
+    fill: bool
 
 
 class Card(_Part, frozen=True):
@@ -104,12 +138,18 @@ class Card(_Part, frozen=True):
         Of red, green and blue, of pixels in 0..1.
     resize, resample : str
         How a photo is brought to the input size; see `serupa.images.photo_pixels`.
+    short_side : int, optional
+        With "crop": what the short side is scaled to before the centre is cut out, if not the input size.
     licence, source : str
         Of the weights: their licence, and where they are described.
     weights : WeightsSource
         Where they come from.
     onnx : OnnxPorts, optional
         For architecture "onnx" only.
+    text : TextSide, optional
+        What understands words, if anything does.
+    joined : bool
+        Whether one graph holds both sides; each is cut out of it.
     """
 
     name: _Name
@@ -125,15 +165,32 @@ class Card(_Part, frozen=True):
     source: _Text
     weights: WeightsSource
     onnx: OnnxPorts | None = None
+    text: TextSide | None = None
+    joined: bool = False
+    short_side: Annotated[int, Meta(ge=32, le=8192)] | None = None
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
             raise ValueError("mean and std must be three finite numbers each, those of std above 0")
         if (self.architecture == "onnx") != (self.onnx is not None):
             raise ValueError("the table onnx is for architecture 'onnx', and for no other")
+        if self.short_side is not None and (self.resize != "crop" or self.short_side < self.input_size):
+            raise ValueError("short_side goes with resize 'crop' and is at least input_size")
         dimension = DIMENSIONS.get(self.architecture, self.dimension)
         if self.dimension != dimension:
             raise ValueError(f"dimension is {self.dimension}, but that of {self.architecture} is {dimension}")
+
+    @property
+    def understands_words(self) -> bool:
+        """Whether it has a side that turns words into embeddings."""
+        return self.text is not None
+
+    @property
+    def sources(self) -> tuple[WeightsSource, ...]:
+        """Every file that it is made of."""
+        sides = () if self.text is None else (self.text.weights, self.text.tokenizer)
+        files = [one for side in (self.weights, *sides) for one in (side, side.external) if one is not None]
+        return tuple(dict.fromkeys(files))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values, fit for JSON; what is unknown is left out."""
@@ -156,8 +213,15 @@ def list_cards() -> list[Card]:
     return list(_shipped_cards().values())
 
 
-def load_card(name_or_path: str | os.PathLike[str]) -> Card:
-    """Return the card of a name, or read the user's own from a ``.toml`` file.
+def load_card(name_or_path: str | os.PathLike[str], *, download: bool = True) -> Card:
+    """Return the card of a name: one that comes with Serupa, a ``.toml`` file, or an encoder of the hub.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        A name from `list_cards`, the path of a card, or ``hf:OWNER/REPO[+PRECISION][@REVISION]``.
+    download : bool
+        Whether the hub may be asked about an encoder of its own.
 
     Raises
     ------
@@ -165,15 +229,39 @@ def load_card(name_or_path: str | os.PathLike[str]) -> Card:
         If there is no such card.
     InvalidInputError
         If the file is not a card.
+    SerupaError
+        If the name is a hub's: as `serupa.encoders.hub.hub_card`.
     """
     name = os.fspath(name_or_path)
+    if name.startswith(HUB):
+        from serupa.encoders.hub import hub_card
+
+        return hub_card(name, download=download)
     shipped = _shipped_cards()
     if name in shipped:
         return shipped[name]
     if not name.endswith(".toml"):
         names = ", ".join(shipped)
-        raise NotFoundError(name, "no such encoder", f"use one of {names}, or the path of a card (.toml)")
+        hint = f"use one of {names}, the path of a card (.toml), or hf:OWNER/REPO"
+        raise NotFoundError(name, "no such encoder", hint)
     return _read_card_file(Path(name))
+
+
+def is_name_of(name: str, card: Card) -> bool:
+    """Tell whether a name, as `load_card` takes it, is that of a card; the hub is not asked.
+
+    Raises
+    ------
+    SerupaError
+        As `load_card`, if nothing has that name.
+    """
+    if not name.startswith(HUB):
+        return load_card(name).name == card.name
+    from serupa.encoders.hub import Name
+
+    parsed = Name.parse(name)
+    revision = str(card.weights.revision)
+    return str(parsed) == card.name and (parsed.revision is None or revision.startswith(parsed.revision))
 
 
 def card_toml(card: Card) -> str:

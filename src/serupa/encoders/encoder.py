@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from serupa.errors import DamagedError, InvalidInputError, UnavailableError, Usa
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+    from serupa.encoders.text import TextEncoder
     from serupa.images import Crop, Photo, Resize
 
 DEFAULT = "efficientnet-lite0"
@@ -48,7 +50,7 @@ def load_encoder(
     Parameters
     ----------
     name : str or Card
-        A name from `list_cards`, the path of a card of one's own (``.toml``), or a card.
+        A name from `list_cards`, ``hf:OWNER/REPO``, the path of a card of one's own (``.toml``), or a card.
     weights : str or path-like, optional
         A weights file to use instead of the card's.
     resize : {"squash", "crop", "pad"}, optional
@@ -105,6 +107,8 @@ class Encoder:
         self.card = card
         self.weights_sha256 = weights_sha256
         self._session = session
+        self._lock = Lock()
+        self._text: TextEncoder | None = None
         self._ports = card.onnx or OUR_PORTS
         self._input_type, self._chunk = _check_input(card, self._ports, session)
         _check_outputs(card, self._ports, session)
@@ -130,6 +134,11 @@ class Encoder:
         """Side of the square input, in pixels."""
         return self.card.input_size
 
+    @property
+    def understands_words(self) -> bool:
+        """Whether `encode_texts` works."""
+        return self.card.understands_words
+
     def preprocess(self, photo: Photo, crop: Crop | None = None) -> NDArray[np.uint8]:
         """Read a photo, or a part of it, as the pixels that `encode` takes.
 
@@ -146,7 +155,14 @@ class Encoder:
         from serupa.images import photo_pixels
 
         card = self.card
-        return photo_pixels(photo, card.input_size, resize=card.resize, resample=card.resample, crop=crop)
+        return photo_pixels(
+            photo,
+            card.input_size,
+            resize=card.resize,
+            resample=card.resample,
+            short_side=card.short_side,
+            crop=crop,
+        )
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return embeddings, raw: not normalised.
@@ -171,10 +187,52 @@ class Encoder:
         embeddings = np.empty((len(pixels), self.card.dimension), np.float32)
         for start in range(0, len(pixels), self._chunk):
             chunk = pixels[start : start + self._chunk]
-            # Some exports leave the pooled axes in place: (n, d, 1, 1)
-            rows = self._run(self._ports.output, chunk, (len(chunk), self.card.dimension, 1, 1), (2, 4))
-            embeddings[start : start + len(chunk)] = rows.reshape(len(chunk), -1)
+            embeddings[start : start + len(chunk)] = self._pooled(chunk)
         return embeddings
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return embeddings of texts, raw, in the space of the photos'.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            What is longer than the encoder can take is cut off.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, d)
+
+        Raises
+        ------
+        UsageError
+            If the encoder does not understand words.
+        MissingExtraError
+            If `tokenizers` is not installed.
+        UnavailableError, DamagedError
+            If its text side cannot be had, or fails.
+        """
+        if self.card.text is None:
+            hint = "index with one that does: serupa encoders list"
+            raise UsageError(self.name, "does not understand words", hint)
+        with self._lock:
+            if self._text is None:
+                from serupa.encoders.text import TextEncoder
+
+                self._text = TextEncoder(self.card, self.card.text)
+        return self._text.encode(texts)
+
+    def _pooled(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings of one piece."""
+        count, dimension, output = len(pixels), self.card.dimension, self._ports.output
+        if self._ports.pooling is None:
+            # Some exports leave the pooled axes in place: (n, d, 1, 1)
+            return self._run(output, pixels, (count, dimension, 1, 1), (2, 4)).reshape(count, dimension)
+        tokens = self._run(output, pixels, (count,), (3,))
+        if tokens.shape[2] != dimension:
+            raise InvalidInputError(
+                self.name, f"output {output!r} has shape {tokens.shape}", "correct the card"
+            )
+        return tokens[:, 0] if self._ports.pooling == "first" else tokens.mean(axis=1)
 
     def feature_maps(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the last feature maps; the mean of one over (h, w) is the embedding.
@@ -288,13 +346,17 @@ def _check_input(card: Card, ports: OnnxPorts, session: ort.InferenceSession) ->
 def _check_outputs(card: Card, ports: OnnxPorts, session: ort.InferenceSession) -> None:
     unfit = partial(InvalidInputError, card.name)
     outputs = {entry.name: list(entry.shape) for entry in session.get_outputs()}
-    for field, name, ranks in (("output", ports.output, (2, 4)), ("feature_map", ports.feature_map, (4,))):
+    ranks_of = {"output": (2, 4) if ports.pooling is None else (3,), "feature_map": (4,)}
+    for field, ranks in ranks_of.items():
+        name = getattr(ports, field)
         if name is None:
             continue
         if name not in outputs:
             raise unfit(f"the model has no output {name!r} ({field}), only {', '.join(outputs)}")
         shape = outputs[name]
+        values = shape[len(shape) - 1 if ranks == (3,) else 1] if len(shape) > 1 else None
         wrong_rank = bool(shape) and len(shape) not in ranks
-        if wrong_rank or (len(shape) > 1 and isinstance(shape[1], int) and shape[1] != card.dimension):
-            wanted = f"(n, {card.dimension}{', h, w' if field == 'feature_map' else ''})"
+        if wrong_rank or (isinstance(values, int) and values != card.dimension):
+            kinds = {(2, 4): "n, d", (3,): "n, t, d", (4,): "n, d, h, w"}
+            wanted = f"({kinds[ranks].replace('d', str(card.dimension))})"
             raise unfit(f"the model's output {name!r} ({field}) is {shape}; its card says {wanted}")

@@ -11,9 +11,9 @@ import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from serupa.encoders.cards import Card
+from serupa.encoders.cards import Card, WeightsSource
 from serupa.encoders.weights import Weights
 from serupa.errors import InvalidInputError, UnavailableError, UsageError
 from serupa.files.cache import cache_dir, discard, file_sha256, write_whole
@@ -31,17 +31,26 @@ NEEDS = "serupa.needs"
 """Key of a model's metadata that names what its processor must have: only ``vnni`` so far."""
 
 
+Side = Literal["image", "text"]
+
+
 def open_session(
-    card: Card, weights: Weights, *, threads: int | None = None, providers: Sequence[str] | None = None
+    card: Card,
+    weights: Weights,
+    side: Side = "image",
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
 ) -> ort.InferenceSession:
-    """Open the session of an encoder.
+    """Open the session of one side of an encoder.
 
     Parameters
     ----------
     card : Card
         The encoder.
     weights : Weights
-        Its weights.
+        The weights of that side.
+    side : {"image", "text"}
     threads : int, optional
         How many threads a call uses; as many as the process has processors by default.
     providers : sequence of str, optional
@@ -56,10 +65,12 @@ def open_session(
     """
     names = choose_providers(providers)
     options = session_options(available_cpus() if threads is None else threads)
-    if names == [_CPU] and weights.path.stat().st_size <= _LARGEST_KEPT:
-        session = _open_optimized(card, weights, options)
+    beside = _source(card, side).external
+    size = weights.path.stat().st_size + ((beside and beside.size) or 0)
+    if names == [_CPU] and size <= _LARGEST_KEPT:
+        session = _open_optimized(card, weights, side, options)
     else:
-        session = _start(_graph(card, weights), options, names, weights.path)
+        session = _start(_graph(card, weights, side), options, names, weights.path)
     _refuse_processor(session, weights.path)
     return session
 
@@ -72,7 +83,7 @@ def model_file(card: Card, weights: Weights) -> bytes:
     InvalidInputError
         As `open_session`.
     """
-    graph = _graph(card, weights)
+    graph = _graph(card, weights, "image")
     return graph.read_bytes() if isinstance(graph, Path) else graph
 
 
@@ -159,14 +170,20 @@ def _start(
     return session
 
 
-def _open_optimized(card: Card, weights: Weights, options: ort.SessionOptions) -> ort.InferenceSession:
+def _source(card: Card, side: Side) -> WeightsSource:
+    return card.weights if side == "image" or card.text is None else card.text.weights
+
+
+def _open_optimized(
+    card: Card, weights: Weights, side: Side, options: ort.SessionOptions
+) -> ort.InferenceSession:
     """Open the graph as ONNX Runtime optimised it on this processor before, or optimise it now."""
     import onnxruntime as ort
 
     path = (
         cache_dir()
         / "optimized"
-        / f"{_digest([_graph_key(card, weights), ort.__version__, *_cpu_identity()])}.onnx"
+        / f"{_digest([_graph_key(card, weights, side), ort.__version__, *_cpu_identity()])}.onnx"
     )
     if _is_whole(path):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -175,7 +192,7 @@ def _open_optimized(card: Card, weights: Weights, options: ort.SessionOptions) -
         except InvalidInputError:
             discard(path)
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    graph = _graph(card, weights)
+    graph = _graph(card, weights, side)
     with tempfile.TemporaryDirectory(prefix="serupa-") as folder:
         written = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(written)
@@ -185,14 +202,19 @@ def _open_optimized(card: Card, weights: Weights, options: ort.SessionOptions) -
     return session
 
 
-def _graph(card: Card, weights: Weights) -> Path | bytes:
-    """Return the weights where they are a graph already; else find it in the cache, or build it."""
+def _graph(card: Card, weights: Weights, side: Side) -> Path | bytes:
+    """Return the weights where they are a graph already; else find it in the cache, or make it."""
     if card.architecture == "onnx":
-        _refuse_external_data(weights)
-        return weights.path
-    path = cache_dir() / "graphs" / f"{_graph_key(card, weights)}.onnx"
+        _refuse_external_data(weights, _source(card, side).external)
+        if not card.joined:
+            return weights.path
+    path = cache_dir() / "graphs" / f"{_graph_key(card, weights, side)}.onnx"
     if _is_whole(path):
         return path
+    if card.joined:
+        graph = _cut(card, weights, side)
+        _keep(path, graph)
+        return graph
     from serupa.encoders.checkpoint import read_checkpoint
 
     builder: Any = importlib.import_module(f"serupa.encoders.{_BUILDERS[card.architecture][0]}")
@@ -205,7 +227,26 @@ def _graph(card: Card, weights: Weights) -> Path | bytes:
     return graph
 
 
-def _graph_key(card: Card, weights: Weights) -> str:
+def _cut(card: Card, weights: Weights, side: Side) -> bytes:
+    """Cut one side out of a graph that holds both."""
+    import onnx
+
+    model = onnx.load_model_from_string(weights.path.read_bytes())
+    if side == "image" or card.text is None:
+        inputs, output = [card.onnx.input if card.onnx else ""], card.onnx.output if card.onnx else ""
+    else:
+        inputs = [one.name for one in model.graph.input if card.onnx is None or one.name != card.onnx.input]
+        output = card.text.output
+    try:
+        cut = onnx.utils.Extractor(model).extract_model(inputs, [output])
+    except ValueError as error:
+        raise InvalidInputError(weights.path, f"its {side} side cannot be cut out ({error:.100})") from error
+    return bytes(cut.SerializeToString())
+
+
+def _graph_key(card: Card, weights: Weights, side: Side) -> str:
+    if card.joined:
+        return _digest([weights.sha256, side])
     if card.architecture == "onnx":
         return weights.sha256
     code = [card.architecture, _BUILDERS[card.architecture][1]]
@@ -260,12 +301,13 @@ def _is_whole(path: Path) -> bool:
     return False
 
 
-def _refuse_external_data(weights: Weights) -> None:
-    """Refuse a model that names further files: they could be any, and its hash would not cover them.
+def _refuse_external_data(weights: Weights, external: WeightsSource | None) -> None:
+    """Refuse a model that names files that its card does not: no hash would cover them.
 
-    Looking means parsing the whole model, so what was found to be in one piece is noted under its hash.
+    Looking means parsing the whole model, so what was found to be in order is noted under its hash.
     """
-    note = cache_dir() / "onnx" / f"{weights.sha256}.one-piece"
+    allowed = Path(external.file).name if external is not None else "one-piece"
+    note = cache_dir() / "onnx" / f"{weights.sha256}.{allowed}"
     with contextlib.suppress(OSError):  # a cache that may not be read makes things slow, never wrong
         if note.is_file():
             return
@@ -276,7 +318,9 @@ def _refuse_external_data(weights: Weights) -> None:
         model = onnx.load_model_from_string(weights.path.read_bytes())
     except (OSError, DecodeError) as error:
         raise InvalidInputError(weights.path, "not an ONNX model") from error
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
+    apart = [one for one in _tensors(model) if one.data_location == onnx.TensorProto.EXTERNAL]
+    named = {entry.value for tensor in apart for entry in tensor.external_data if entry.key == "location"}
+    if apart and (external is None or named != {allowed}):
         raise InvalidInputError(
             weights.path,
             "keeps its weights in further files, which is not supported",

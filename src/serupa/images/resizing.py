@@ -32,12 +32,17 @@ _REDUCING_GAP = 2.0
 _WEBP_METHOD = 2  # of 6: 4 takes twice as long for 6 % fewer bytes
 
 
+# A photo that is longer, in short sides, is not scaled as a whole: a strip would take any amount of memory
+_WIDEST = 8
+
+
 def photo_pixels(
     photo: Photo,
     size: int,
     *,
     resize: Resize = "crop",
     resample: Literal["bilinear", "bicubic"] = "bilinear",
+    short_side: int | None = None,
     crop: Crop | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a photo into a square of pixels, as an encoder wants it.
@@ -51,6 +56,9 @@ def photo_pixels(
         Scale the short side and cut the centre out; squash both sides; or letterbox on white.
     resample : {"bilinear", "bicubic"}
         Both with antialiasing.
+    short_side : int, optional
+        With ``resize="crop"``: scale the short side to this many pixels, at least `size`, and cut out whole
+        ones, rounding as the image processors of ``transformers`` do.
     crop : Crop, optional
         Take this rectangle of the upright photo only.
 
@@ -69,8 +77,11 @@ def photo_pixels(
     match resize:
         case "squash":
             pass
+        case "crop" if short_side is not None and max(width, height) <= _WIDEST * min(width, height):
+            short = min(width, height)
+            inner = short_side * width // short, short_side * height // short
         case "crop":
-            side = min(width, height)
+            side = min(width, height) * size / (short_side or size)
             left, upper = (width - side) / 2, (height - side) / 2
             box = (left, upper, left + side, upper + side)
         case "pad":
@@ -79,7 +90,10 @@ def photo_pixels(
         case _:
             raise UsageError(f"resize {resize!r}", "not one of squash, crop, pad")
     scaled = image.resize(inner, _RESAMPLE[resample], box, reducing_gap=_REDUCING_GAP)
-    if inner != (size, size):
+    if resize == "crop":
+        left, upper = (inner[0] - size) // 2, (inner[1] - size) // 2
+        scaled = scaled.crop((left, upper, left + size, upper + size))
+    elif inner != (size, size):
         square = Image.new("RGB", (size, size), WHITE)
         square.paste(scaled, ((size - inner[0]) // 2, (size - inner[1]) // 2))
         scaled = square
