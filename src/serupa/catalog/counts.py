@@ -178,6 +178,21 @@ class Counts:
                     found[name] = float(column.min()), float(column.max())
         return found
 
+    def latest(self, field: str, limit: int) -> list[str]:
+        """Return the ids of the items with the largest values of a field, one of each product."""
+        rows: NDArray[Any]
+        if field in self.numbers:
+            column = np.nan_to_num(self.numbers[field], nan=-np.inf)
+            rows = np.argsort(-column, kind="stable")[: np.isfinite(column).sum()]
+        else:
+            rows = self.texts[field].rows[::-1]  # in the order of their texts: dates of ISO 8601
+        first: dict[int, str] = {}
+        for row in rows:
+            first.setdefault(int(self.products[row]), self.ids[row])
+            if len(first) == limit:
+                break
+        return list(first.values())
+
     def _passing(self, condition: Condition) -> Mask:
         """Return which items meet a condition, as the engine would say."""
         name = condition.field

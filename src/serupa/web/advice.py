@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from serupa.catalog.results import Recommendation
-from serupa.garments.colors import NAMES, Color
+from serupa.garments.colors import NAMES, NEUTRAL, Color
 from serupa.garments.slots import Slot, slot_of
 from serupa.recommend.tastes import Taste
 from serupa.styling.outfits import Outfit, outfits_around
@@ -381,7 +381,11 @@ def _outfit(outfit: Outfit) -> OutfitOut:
             code=reason.code,
             text=reason.text,
             pieces=list(reason.pieces),
-            colors=[color for one in reason.pieces if (color := by_id[one].color)],
+            colors=[
+                color
+                for one in reason.pieces
+                if (color := by_id[one].color) and (reason.code != "neutral" or color in NEUTRAL)
+            ],
         )
         for reason in outfit.reasons
     ]

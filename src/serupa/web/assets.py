@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,6 +21,7 @@ mimetypes.add_type("font/woff2", ".woff2")  # which Python 3.11 does not know
 mimetypes.add_type("image/webp", ".webp")
 
 _DIGITS = 12
+_IMPORT = re.compile(r'^import [^"]*"\./([^"]+)";$', re.MULTILINE)
 _FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -60,6 +62,16 @@ class Assets:
         if name not in self._files:
             raise KeyError(name)
         return f"{self._mounted}/{self._hash}/{name}"
+
+    def modules(self, entry: str) -> list[str]:
+        """Return the addresses of a module and of all that it imports, for a page to name: one round trip."""
+        found = [entry]
+        for name in found:
+            folder = name.rpartition("/")[0]
+            for other in _IMPORT.findall(self._files[name].body.decode()):
+                if f"{folder}/{other}" not in found:
+                    found.append(f"{folder}/{other}")
+        return [self.url(name) for name in found]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a file, compressed where the client can read that."""

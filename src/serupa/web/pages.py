@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 from importlib.resources import files
@@ -17,14 +18,16 @@ from starlette.templating import Jinja2Templates
 from serupa.errors import NotFoundError
 from serupa.web.assets import assets
 from serupa.web.problems import ProblemError
-from serupa.web.routes import detail
+from serupa.web.routes import detail, told
 from serupa.web.routing import ItemId, Serving
+from serupa.web.schemas import ItemOut
 from serupa.web.security import may_see
 from serupa.web.texts import in_language
 
 pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
 _templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")), context_processors=[in_language])
-_templates.env.globals["static"] = assets.url
+_templates.env.globals |= {"static": assets.url, "modules_of": assets.modules}
+_templates.env.filters["plain"] = html.unescape  # tables of shops often hold HTML's character entities
 
 _FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(svg|png)")
 _ORDER = (  # what a reader asks first comes first; figures that are not known come last
@@ -61,11 +64,21 @@ def _offered(entry: str) -> Any:
 
 
 @pages.api_route("/", **_PAGE)
-async def search_page(request: Request) -> Response:
-    """Show the search, or lead to the page that the shop has in its place."""
+async def search_page(request: Request, service: Serving) -> Response:
+    """Show the search and what the shop has, or lead to the page that it has in its place."""
     if request.app.state.brand.home != "/":
         return RedirectResponse(request.app.state.brand.home)
-    return _page(request, "search.html")
+    front = await service.front()
+    context: dict[str, Any] = {"front": None}
+    if front is not None:
+        context["front"] = {
+            "about": told(service, front.about).model_dump(),
+            "kinds": [(name, ItemOut.of(item)) for name, item in front.kinds],
+            "products": [ItemOut.of(item) for item in front.products],
+            "newest": front.newest,
+            "samples": [ItemOut.of(item) for item in front.samples],
+        }
+    return _page(request, "search.html", context)
 
 
 @pages.api_route("/item/{item_id:path}", **_PAGE)

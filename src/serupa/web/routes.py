@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -54,6 +54,7 @@ from serupa.web.thumbnails import SIZES
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
+    from serupa.web.service import Service
     from serupa.web.uploads import Uploads
 
 _LARGEST_K = 100
@@ -302,17 +303,7 @@ async def facets(
 @api.get("/info", **described("catalogue", "See what the catalogue is and holds", Info))
 async def info(request: Request, service: Serving) -> Info:
     """Return the catalogue's encoder, metrics, fields and size, and what the server takes."""
-    about = await service.answered(request, service.reading(service.catalog.info))
-    del about["path"]
-    return Info(
-        **about,
-        tuned=about["tuning"] is not None,
-        version=serupa.__version__,
-        newest=newest_field(about["fields"]),
-        writable=service.gate.writable,
-        explains=service.explains,
-        limits=Limits(body_bytes=service.settings.limit_bytes, pixels=MAX_PIXELS, k=_LARGEST_K),
-    )
+    return told(service, await service.answered(request, service.reading(service.catalog.info)))
 
 
 @health.head("/healthz", include_in_schema=False)
@@ -345,6 +336,19 @@ async def metrics(service: Serving) -> Response:
     """Return request counts and latencies by route, encode and search times, the queue, and the size."""
     text = service.metrics.text(await service.reading(service.catalog.count))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def told(service: Service, about: dict[str, Any]) -> Info:
+    """Return what is told of a catalogue and its server; `about` is what `Catalog.info` says."""
+    return Info(
+        **{name: value for name, value in about.items() if name != "path"},
+        tuned=about["tuning"] is not None,
+        version=serupa.__version__,
+        newest=newest_field(about["fields"]),
+        writable=service.gate.writable,
+        explains=service.explains,
+        limits=Limits(body_bytes=service.settings.limit_bytes, pixels=MAX_PIXELS, k=_LARGEST_K),
+    )
 
 
 def detail(catalog: Catalog, item_id: str) -> ItemDetail:

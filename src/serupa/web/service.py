@@ -22,6 +22,7 @@ from serupa.files.cache import cache_dir
 from serupa.images import Crop
 from serupa.styling.advisor import Advisor
 from serupa.styling.shopfront import Shopfront
+from serupa.web.front import Front
 from serupa.web.logs import ClientGoneError
 from serupa.web.metrics import Metrics
 from serupa.web.pool import EncodingPool
@@ -38,6 +39,7 @@ _READY_S = 5.0  # of a probe
 _COUNTED_AT_ONCE = 20_000
 """Items up to which counts are brought up to date before they are told; of more, in the background."""
 _COUNTS_LAST_S = 60.0  # where another server may change the catalogue
+_FRONT_S = 1.0
 _REFRESH_S = 5.0
 """How often a catalogue on a server is asked whether it was switched over: far below the time for which the
 points that were replaced stay there."""
@@ -89,6 +91,7 @@ class Service:
         self._counts: Counts | None = None
         self._counted: tuple[Catalog, int] | None = None
         self._counting: asyncio.Task[Counts] | None = None
+        self._front: tuple[Counts, Front] | None = None
 
     async def start(self) -> None:
         """Load the encoder, try it, and take requests.
@@ -223,6 +226,16 @@ class Service:
         if self.catalog.backend.folder is None:
             asyncio.get_running_loop().call_later(_COUNTS_LAST_S, self._recount)
         return self._counts
+
+    async def front(self) -> Front | None:
+        """Return what the first page shows; None while a large catalogue is counted for the first time."""
+        try:
+            counts = await asyncio.wait_for(self.counts(), _FRONT_S)
+        except TimeoutError:
+            return None
+        if self._front is None or self._front[0] is not counts:
+            self._front = counts, await self.reading(lambda: Front.of(counts))
+        return self._front[1]
 
     def _recount(self) -> None:
         self._counted = None

@@ -6,7 +6,7 @@ export const SIZES = [12, 24, 48, 96];
 const RANGE = /^(-?[\d.]*\d)?\.\.(-?[\d.]*\d)?$/;
 
 /**
- * {q, crop: [x, y, w, h] | null, kind, metric, k, by, where}; where maps a field to {values} or {low, high},
+ * {q, text, crop: [x, y, w, h] | null, kind, metric, k, by, sort, where}; where maps a field to {values} or {low, high},
  * or to {text} for a condition that the page has no control for.
  */
 export function read(address = location.search) {
@@ -24,11 +24,13 @@ export function read(address = location.search) {
   const by = query.get("by");
   return {
     q: query.get("q") ?? "",
+    text: (query.get("text") ?? "").trim(),
     crop: crop.length === 4 && crop.every((n) => n >= 0 && n <= 1) && crop[2] > 0 && crop[3] > 0 ? crop : null,
     kind: query.get("kind") ?? "",
     metric: query.get("metric") ?? "",
     k: SIZES.includes(k) ? k : PAGE,
     by: by === "item" || by === "product" ? by : "product",
+    sort: query.get("sort") ?? "",
     where,
   };
 }
@@ -36,10 +38,9 @@ export function read(address = location.search) {
 /** The address of a state; what is as always is left out. */
 export function write(state) {
   const query = new URLSearchParams();
-  if (state.q) query.set("q", state.q);
+  for (const name of ["q", "text"]) if (state[name]) query.set(name, state[name]);
   if (state.crop) query.set("crop", cropText(state.crop));
-  if (state.kind) query.set("kind", state.kind);
-  if (state.metric) query.set("metric", state.metric);
+  for (const name of ["kind", "metric", "sort"]) if (state[name]) query.set(name, state[name]);
   if (state.k !== PAGE) query.set("k", state.k);
   if (state.by !== "product") query.set("by", state.by);
   for (const text of conditions(state.where)) query.append("where", text);
@@ -48,6 +49,9 @@ export function write(state) {
 }
 
 export const cropText = (crop) => crop.map((n) => Number(n.toFixed(4))).join(",");
+
+/** Whether there is anything to show results of. */
+export const asks = (state) => Boolean(state.q || state.text || state.where.size);
 
 /** The filters as the API takes them. */
 export function conditions(where) {

@@ -1,13 +1,14 @@
 /** Filters as the catalogue has them, and the choices of how to search: buttons that open small menus. */
 
 import { $, $$, h, icon } from "./dom.js";
-import { PAGE, SIZES } from "./address.js";
-import { fieldName, has, language, number, shown, t } from "./texts.js";
+import { PAGE, SIZES, asks, conditions } from "./address.js";
+import { api } from "./api.js";
+import { fieldName, has, isInternal, language, number, shown, t } from "./texts.js";
 
-const FIRST = ["category", "color", "colour", "price"]; // shown as buttons of their own, in this order
-const NEVER = new Set(["name", "id", "product_id", "content", "image"]);
+const FIRST = ["category", "brand", "color", "colour", "size", "price"]; // buttons of their own, in this order
 const MANY = 12; // values beyond which a menu gets a field to narrow them
-const MOST = 80; // a field with more values than this names things, it does not sort them
+const MOST = 400; // a field with more values than this names things, it does not sort them
+const LETTERS = { s: -1, m: 0, l: 1 };
 
 /** The fields worth filtering by, the usual ones first. */
 function useful(fields) {
@@ -19,11 +20,25 @@ function useful(fields) {
     .map((field) => ({
       ...field,
       // a value with the sign that separates values cannot be asked for
-      values: field.values?.filter(({ value }) => !String(value).includes("|") && String(value) !== ""),
+      values: field.values && inOrder(field.values.filter(({ value }) => !String(value).includes("|") && String(value) !== "")),
     }))
-    .filter(({ name, kind, values, min, max }) =>
-      !NEVER.has(name) && (kind === "number" ? min < max : values.length > 1 && values.length <= MOST))
+    .filter(({ name, kind, values, more, min, max }) =>
+      !isInternal(name) && name !== "name" && (kind === "number" ? min < max : values.length > 1 && !more))
     .sort((a, b) => rank(a) - rank(b));
+}
+
+/** Where a size stands among sizes: XS before M before XXL, 8 before 10; NaN for what is no size. */
+function sizeRank(value) {
+  const text = String(value).trim().toLowerCase();
+  const letters = /^(?:(\d)x|(x*))(s|m|l)$/.exec(text);
+  if (letters) return LETTERS[letters[3]] * (1 + Number(letters[1] ?? letters[2].length));
+  return /^(?:[a-z]{2} )?\d/.test(text) ? 100 + Number.parseFloat(text.replace(/^\D+/, "").replace(",", ".")) : NaN;
+}
+
+/** Sizes in their own order, all else as it comes: the most frequent first. */
+function inOrder(values) {
+  const ranks = new Map(values.map(({ value }) => [value, sizeRank(value)]));
+  return [...ranks.values()].some(Number.isNaN) ? values : [...values].sort((a, b) => ranks.get(a.value) - ranks.get(b.value));
 }
 
 export class Filters {
@@ -37,8 +52,27 @@ export class Filters {
     addEventListener("resize", () => this.#placeOpen());
   }
 
-  build(fields, info) {
-    const kept = useful(fields);
+  /** What the catalogue is: its fields are asked for when there is something to filter. */
+  prepare(info) {
+    this.info = info;
+    this.#refresh();
+  }
+
+  /** Count anew what can be chosen, and build the menus when this is the first time. */
+  async #refresh() {
+    const { info, state } = this;
+    if (!info || !asks(state)) return;
+    const choices = { by: state.by, values: MOST };
+    const where = conditions(state.where);
+    try {
+      this.fields ??= await api.facets(choices).then(({ fields }) => (this.#build(useful(fields), info), fields));
+      if (state === this.state) this.#count(where.length ? (await api.facets({ ...choices, where })).fields : this.fields, state);
+    } catch {
+      this.fields = null; // the search says what is wrong; without filters it still works
+    }
+  }
+
+  #build(kept, info) {
     const main = kept.filter(({ name }) => FIRST.includes(name.toLowerCase()));
     const rest = kept.filter((field) => !main.includes(field));
     // without the usual fields, the first few of the catalogue's own take their place
@@ -51,8 +85,20 @@ export class Filters {
     this.sync(this.state);
   }
 
-  /** Show what the photo of an answer seems to show, as a chip that takes the preference away. */
-  showKind({ kind = null }) {
+  /** What leads to nothing under the other filters is hidden, unless it is chosen. */
+  #count(fields, state) {
+    if (state !== this.state) return;
+    const counts = new Map(fields.map(({ name, values }) => [name, new Map(values?.map(({ value, count }) => [String(value), count]))]));
+    for (const row of $$(".tick:has([data-field])", this.places.filters)) {
+      const box = $("input", row);
+      const count = counts.get(box.dataset.field)?.get(box.value) ?? 0;
+      $(".many", row).textContent = number(count);
+      row.classList.toggle("none", count === 0 && !box.checked);
+    }
+  }
+
+  /** Show what an answer says of the query, as chips that take it away. */
+  showAnswer({ kind = null }) {
     this.kind = kind;
     this.#chips();
   }
@@ -60,7 +106,9 @@ export class Filters {
   /** Show a state: ticks, numbers and chips. */
   sync(state) {
     if (state.q !== this.state.q) this.kind = null;
+    const changed = state !== this.state;
     this.state = state;
+    if (changed || !this.fields) this.#refresh();
     for (const box of $$("input[data-field]", document.body)) {
       const condition = state.where.get(box.dataset.field);
       if (box.type === "checkbox") box.checked = condition?.values?.includes(box.value) ?? false;
@@ -192,6 +240,10 @@ export class Filters {
       const metrics = info.metrics.map((metric) => [metric, has(`metric_${metric}`) ? t(`metric_${metric}`) : metric]);
       controls.push(segments("metric", metrics, info.metrics[0], t("metric")));
     }
+    const sorts = [["", t("sort_nearest")]];
+    if ("price" in info.fields) sorts.push(["price", t("sort_cheap")], ["-price", t("sort_dear")]);
+    if (info.newest) sorts.push([`-${info.newest}`, t("sort_newest")]);
+    if (sorts.length > 1) controls.unshift(segments("sort", sorts, "", t("sort")));
     controls.push(segments("k", SIZES.map((size) => [String(size), number(size)]), String(PAGE), t("k")));
     const face = [icon("options"), h("span", {}, t("options"))];
     this.places.choices.replaceChildren(...this.#menu(t("options"), controls, [], face));

@@ -6,6 +6,7 @@ import { $, h } from "./dom.js";
 import { Results, arrival, recall } from "./results.js";
 import { forget, taste } from "./taste.js";
 import { number, t, tn } from "./texts.js";
+import { offerUndo } from "./undo.js";
 
 const PAGE = 24;
 const SHOWN = 12;
@@ -27,7 +28,6 @@ function liked() {
     h("li", {}, h("a", { href: pagePath(id), "aria-label": t("photo_n", { n: number(n + 1) }) },
       h("span", { class: "picture" }, h("img", {
         src: api.photo(id, 160), alt: "", width: "4", height: "5",
-        onerror: (event) => event.target.classList.add("broken"),
       }))))));
 }
 
@@ -37,9 +37,10 @@ function show() {
 }
 
 $("#forget").addEventListener("click", () => {
-  forget();
+  const back = forget();
   show();
   $("#lead").focus();
+  offerUndo(t("taste_forgotten"), () => (back(), show()));
 });
 $("#export").addEventListener("click", () => {
   const address = URL.createObjectURL(new Blob([JSON.stringify(taste(), null, 2)], { type: "application/json" }));

@@ -2,17 +2,18 @@
 
 import "./page.js";
 import { api, pagePath } from "./api.js";
+import { read, write } from "./address.js";
 import { $, h } from "./dom.js";
 import { outfitsOf, ownedOf } from "./outfits.js";
 import { described, pieces } from "./pieces.js";
-import { Results, arrival, asProblem, recall } from "./results.js";
+import { Results, arrival, asProblem, costOf, recall } from "./results.js";
 import { showState, showStrip } from "./states.js";
 import { heart } from "./taste.js";
-import { fieldName, nameOf, plain, price, shown, t } from "./texts.js";
+import { fieldName, isInternal, nameOf, plain, prose, shown, t } from "./texts.js";
 
 const PAGE = 12;
 const PROSE = 100; // a text that is longer is told, not listed
-const TOLD_ELSEWHERE = new Set(["name", "price", "currency"]);
+const TOLD_ELSEWHERE = /^(?:name|title|brand|vendor|(?:sale_|list_|regular_|compare_at_)?price|availability|in_stock)$/i;
 
 const main = $("#main");
 let current = null;
@@ -31,26 +32,37 @@ function show(item, photos) {
   const name = nameOf(item);
   document.title = `${name} – ${t("site")}`;
   $("#name").textContent = name;
-  $("#price").textContent = price(attributes);
+  $("#brand").textContent = plain(String(item.offer.brand ?? ""));
+  $("#price").replaceChildren(...costOf(item.offer).filter(Boolean));
+  $("#shop").hidden = !item.offer.url;
+  if (item.offer.url) $("#shop").href = item.offer.url;
   $("#search-with").href = `/?q=${encodeURIComponent(item.id)}`;
+  inThisColor(item);
   $("#heart").replaceChildren(heart(item.id, name));
   $("#said").replaceChildren();
   mainPhoto = h("img", {
-    src: api.photo(item, 1024), alt: name, width: "4", height: "5", class: "coming",
+    src: api.photo(item, 960), alt: name, width: "4", height: "5", class: "coming",
     onload: (event) => event.target.classList.remove("coming"),
-    onerror: (event) => event.target.classList.add("broken"),
   });
   $("#main-photo").replaceChildren(mainPhoto);
   $("#views").hidden = photos.length < 2;
   $("#views").replaceChildren(...photos.map((photo, i) => view(photo, i, photos)));
 
   const known = Object.entries(attributes).filter(([, value]) => value !== "" && value !== null && value?.length !== 0);
-  const prose = known.filter(([, value]) => typeof value === "string" && value.length > PROSE);
-  $("#prose").textContent = prose.map(([, value]) => plain(value)).join("\n\n");
-  const facts = known.filter((entry) => !prose.includes(entry) && !TOLD_ELSEWHERE.has(entry[0]));
-  if (item.product_id && item.product_id !== attributes.name) facts.push(["product_id", item.product_id]);
+  const long = known.filter(([, value]) => typeof value === "string" && value.length > PROSE);
+  $("#prose").textContent = long.map(([, value]) => prose(value)).join("\n\n");
+  const facts = known.filter((entry) => !long.includes(entry) && !TOLD_ELSEWHERE.test(entry[0]) && !isInternal(entry[0]));
   $("#attributes").replaceChildren(...facts.map(([field, value]) =>
-    h("div", {}, h("dt", {}, fieldName(field)), h("dd", {}, told(value)))));
+    h("div", {}, h("dt", {}, fieldName(field)), h("dd", { dir: "auto" }, told(value)))));
+}
+
+/** More of what is alike in this colour: the search with this photo, its colour as a filter. */
+function inThisColor({ id, attributes }) {
+  const field = ["color", "colour"].find((name) => typeof attributes[name] === "string" && attributes[name] && !attributes[name].includes("|"));
+  $("#same-color").hidden = !field;
+  if (!field) return;
+  $("#same-color").textContent = t("same_color", { color: plain(attributes[field]) });
+  $("#same-color").href = write({ ...read(""), q: id, where: new Map([[field, { values: [attributes[field]] }]]) });
 }
 
 // an address leads there: the link of a feed sends the shopper to the shop
@@ -73,6 +85,22 @@ function view(photo, i, photos) {
   };
   return h("li", {}, h("a", { href: pagePath(photo.id), "aria-current": chosen && "true", "aria-label": t("photo_n", { n: i + 1 }), onclick: change },
     h("span", { class: "picture" }, h("img", { src: api.photo(photo, 160), alt: "", width: "4", height: "5" }))));
+}
+
+/** A link that shows this product: handed to the device's own sharing, or copied. */
+function sharing() {
+  const button = $("#share");
+  button.addEventListener("click", async () => {
+    const link = new URL(pagePath(current.id), location.href).href;
+    try {
+      if (navigator.share) return await navigator.share({ title: nameOf(current), url: link });
+      await navigator.clipboard.writeText(link);
+      $("span", button).textContent = t("copied");
+      setTimeout(() => ($("span", button).textContent = t("share")), 2000);
+    } catch (error) {
+      if (error.name !== "AbortError") $("span", button).textContent = link;
+    }
+  });
 }
 
 function wayBack() {
@@ -118,6 +146,7 @@ async function advice() {
 
 async function start() {
   wayBack();
+  sharing();
   advice();
   const given = $("#item-data");
   const id = decodeURIComponent(location.pathname.slice("/item/".length));

@@ -2,6 +2,7 @@
 
 import { api, pagePath } from "./api.js";
 import { h } from "./dom.js";
+import { kindName } from "./pieces.js";
 import { has, number, plain, t } from "./texts.js";
 
 /** The outfits as elements; `owned` are the pieces of this browser, whose photos it has. */
@@ -15,7 +16,7 @@ export function outfitsOf(answer, owned) {
 }
 
 function partOf(part, piece) {
-  const name = plain(part.name || piece?.category || part.id);
+  const name = plain(part.name || kindName(piece?.category) || part.id);
   const photo = h("span", { class: "picture" }, part.owned ? photoOf(piece) : h("img", { src: api.photo(part, 320), alt: "", width: "4", height: "5" }));
   const words = [h("span", { class: "part-name" }, name), h("span", { class: "detail" }, t(part.owned ? "owned" : "from_shop"))];
   return h("li", {}, part.owned ? h("div", {}, photo, ...words) : h("a", { href: pagePath(part.id) }, photo, ...words));
@@ -47,5 +48,5 @@ export function ownedOf(answer, owned) {
     piece && h("span", { class: "picture" }, photoOf(piece)),
     h("div", {},
       h("strong", {}, t(`own_${answer.verdict}`)),
-      piece && h("span", { class: "detail" }, [plain(piece.name), sure].filter(Boolean).join(" · "))))];
+      piece && h("span", { class: "detail" }, [kindName(piece.category), sure].filter(Boolean).join(" · "))))];
 }

@@ -1,4 +1,4 @@
-/** What every page has: the theme and the language, kept in cookies so that the next page starts right. */
+/** What every page has: no broken pictures, the theme and the language, kept in cookies so that the next page starts right. */
 
 import { $, $$ } from "./dom.js";
 import { t } from "./texts.js";
@@ -25,6 +25,12 @@ $("#theme").addEventListener("click", () => {
   labelTheme();
 });
 night.addEventListener("change", labelTheme);
+
+/** A photo that is gone leaves its box empty, not a broken picture. */
+addEventListener("error", ({ target }) => target instanceof HTMLImageElement && target.classList.add("broken"), true);
+for (const photo of document.images) {
+  if (photo.complete && photo.naturalWidth === 0 && photo.getAttribute("src")) photo.classList.add("broken");
+}
 
 const cookie = (name) => document.cookie.split("; ").find((one) => one.startsWith(`${name}=`))?.split("=")[1];
 

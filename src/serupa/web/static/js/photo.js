@@ -1,6 +1,7 @@
 /** A photo that a person brings: checked, made small enough to send quickly, and kept for back and reload. */
 
 import { Problem } from "./client.js";
+import * as store from "./store.js";
 
 const LONG_SIDE = 1280; // encoders see a few hundred pixels; this leaves room for a small rectangle
 const AS_IT_IS = 1_500_000; // bytes: a file this small is sent as it is
@@ -19,13 +20,13 @@ export function setLargest(bytes) {
  */
 export async function prepare(file) {
   const name = file.name || "";
-  if (file.size === 0) throw new Problem("empty_file", { name });
+  if (file.size === 0) throw new Problem("empty_file", { file: name });
   let bitmap = null;
   // Larger files are not even tried: decoding one can take a phone's whole memory.
   if (file.size <= 2 * largest) bitmap = await decode(file);
   if (bitmap === null) {
-    if (file.size > largest) throw new Problem("large", { name, size: file.size, limit: largest });
-    if (!(await looksLikePhoto(file))) throw new Problem("not_photo", { name });
+    if (file.size > largest) throw new Problem("large", { file: name, size: file.size, limit: largest });
+    if (!(await looksLikePhoto(file))) throw new Problem("not_photo", { file: name });
   }
   const width = bitmap?.width ?? 0;
   const height = bitmap?.height ?? 0;
@@ -34,7 +35,7 @@ export async function prepare(file) {
     blob = (await shrink(bitmap)) ?? file;
   }
   bitmap?.close();
-  if (blob.size > largest) throw new Problem("large", { name, size: file.size, limit: largest });
+  if (blob.size > largest) throw new Problem("large", { file: name, size: file.size, limit: largest });
   return { hash: await hashOf(blob), blob, name, width, height };
 }
 
@@ -89,36 +90,12 @@ async function hashOf(blob) {
 
 const memory = new Map();
 
-function open() {
-  return new Promise((done, fail) => {
-    const request = indexedDB.open("serupa", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("photos", { keyPath: "hash" });
-    request.onsuccess = () => done(request.result);
-    request.onerror = () => fail(request.error);
-  });
-}
-
-async function within(mode, work) {
-  const database = await open();
-  try {
-    return await new Promise((done, fail) => {
-      const transaction = database.transaction("photos", mode);
-      const request = work(transaction.objectStore("photos"));
-      transaction.oncomplete = () => done(request?.result);
-      transaction.onerror = transaction.onabort = () => fail(transaction.error);
-    });
-  } finally {
-    database.close();
-  }
-}
-
 export async function keep(photo) {
   memory.set(photo.hash, photo);
   try {
-    await within("readwrite", (photos) => photos.put({ ...photo, kept: Date.now() }));
-    const all = await within("readonly", (photos) => photos.getAll());
-    const old = all.sort((a, b) => b.kept - a.kept).slice(HELD);
-    if (old.length) await within("readwrite", (photos) => old.forEach(({ hash }) => photos.delete(hash)));
+    await store.put("photos", { ...photo, kept: Date.now() });
+    const old = (await recent()).slice(HELD).map(({ hash }) => hash);
+    if (old.length) await store.remove("photos", ...old);
   } catch {
     // then it lasts as long as the page is open
   }
@@ -127,8 +104,24 @@ export async function keep(photo) {
 export async function kept(hash) {
   if (memory.has(hash)) return memory.get(hash);
   try {
-    return (await within("readonly", (photos) => photos.get(hash))) ?? null;
+    return (await store.get("photos", hash)) ?? null;
   } catch {
     return null;
   }
+}
+
+/** The photos that are kept, the last one searched with first. */
+export async function recent() {
+  try {
+    return (await store.all("photos")).sort((a, b) => b.kept - a.kept);
+  } catch {
+    return [...memory.values()].reverse();
+  }
+}
+
+/** Forget photos; returns what brings them back. */
+export async function forget(photos) {
+  for (const { hash } of photos) memory.delete(hash);
+  await store.remove("photos", ...photos.map(({ hash }) => hash));
+  return () => store.put("photos", ...photos);
 }

@@ -1,36 +1,16 @@
 /** The clothes that a person owns: photos and what is known of them, in this browser's own database. */
 
 import { api } from "./api.js";
+import * as store from "./store.js";
+import { has, plain, t } from "./texts.js";
 
 const PHOTO = 480;
-
-function open() {
-  return new Promise((done, fail) => {
-    const request = indexedDB.open("serupa-wardrobe", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("pieces", { keyPath: "id" });
-    request.onsuccess = () => done(request.result);
-    request.onerror = () => fail(request.error);
-  });
-}
-
-async function within(mode, work) {
-  const database = await open();
-  try {
-    return await new Promise((done, fail) => {
-      const transaction = database.transaction("pieces", mode);
-      const request = work(transaction.objectStore("pieces"));
-      transaction.oncomplete = () => done(request?.result);
-      transaction.onerror = transaction.onabort = () => fail(transaction.error);
-    });
-  } finally {
-    database.close();
-  }
-}
+const SURE = 0.9; // of a guess that is taken without asking
 
 /** Every piece, oldest first; none where this browser keeps nothing. */
 export async function pieces() {
   try {
-    return (await within("readonly", (store) => store.getAll())).sort((a, b) => a.added - b.added);
+    return (await store.all("pieces")).sort((a, b) => a.added - b.added);
   } catch {
     return [];
   }
@@ -39,17 +19,19 @@ export async function pieces() {
 /** Ask what a photo shows, and keep it. `photo` is what `prepare` of photo.js gives. */
 export async function add(photo, signal) {
   const seen = await api.garment(photo.blob, signal);
+  const guess = seen.kind ? { kind: seen.kind, sure: seen.kind_probability } : { kind: seen.category, sure: 0 };
   const piece = {
-    id: photo.hash, name: photo.name.replace(/\.[^.]*$/, ""), blob: await small(photo.blob), added: Date.now(),
-    category: seen.category, pattern: seen.pattern, colors: seen.colors, signature: seen.signature,
+    id: photo.hash, name: "", blob: await small(photo.blob), added: Date.now(),
+    // what the photo may show is a guess, and stays one until it is confirmed: nothing is built on it
+    category: guess.sure >= SURE ? guess.kind : null, guess: guess.kind,
+    pattern: seen.pattern, colors: seen.colors, signature: seen.signature,
   };
-  await within("readwrite", (store) => store.put(piece));
+  await store.put("pieces", piece);
   return piece;
 }
 
-export const change = (piece) => within("readwrite", (store) => store.put(piece));
-export const remove = (id) => within("readwrite", (store) => store.delete(id));
-export const forget = () => within("readwrite", (store) => store.clear());
+export const change = (...changed) => store.put("pieces", ...changed);
+export const remove = (...gone) => store.remove("pieces", ...gone.map(({ id }) => id));
 
 /** What is sent of the pieces: no photo. */
 export const described = (all) =>
@@ -69,3 +51,6 @@ async function small(blob) {
     return blob;
   }
 }
+
+/** What a piece is called: by its kind, as far as that is known. */
+export const kindName = (kind) => (has(`kind_${kind}`) ? t(`kind_${kind}`) : plain(kind ?? ""));

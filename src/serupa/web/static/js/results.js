@@ -1,15 +1,18 @@
 /** The grid of results: placeholders of the right shape, cards, more of them, and why they are alike. */
 
 import { api, pagePath, sources } from "./api.js";
-import { Problem } from "./client.js";
+import { Problem, priceOf } from "./client.js";
 import { $, $$, h } from "./dom.js";
 import { drawMaps, legendOf, toggleOf } from "./explain.js";
 import { clear, showBusy, showState } from "./states.js";
 import { heart } from "./taste.js";
-import { nameOf, number, plain, price, score, t, tn } from "./texts.js";
+import { language, lastOf, nameOf, number, plain, t, tn } from "./texts.js";
 
 const LONG = 100; // attributes longer than this are prose: not needed again for going back
 const KEPT = 8; // result lists kept for going back
+const MOST = 100; // results that the API gives at once
+const AT_ONCE = 24; // cards that are filled before anybody scrolls to them
+const NEAR = "1200px 0px"; // around what is in view, cards are filled
 const STORE = "serupa:results";
 
 export class Results {
@@ -27,18 +30,19 @@ export class Results {
     this.notice = $("#notice", root);
     this.moreButton = $("#more", root);
     this.answer = null;
+    // a card that is far from view keeps its place, not its content: a thousand are no more nodes than fifty
+    this.hits = new WeakMap();
+    this.near = new IntersectionObserver((entries) => entries.forEach((one) => this.#fill(one.target, one.isIntersecting)), { rootMargin: NEAR });
     this.moreButton.addEventListener("click", () => this.more());
     this.grid.addEventListener("click", (event) => {
       const toggle = event.target.closest(".why");
       if (toggle) this.#toggleWhy(toggle.closest(".card"));
     });
-    // a photo that the server no longer has leaves its box empty, not a broken picture
-    this.grid.addEventListener("error", (event) => event.target.classList?.add("broken"), true);
     this.grid.addEventListener("load", (event) => event.target.classList?.remove("coming"), true);
   }
 
-  /** Search, and show what is found. Returns whether that went well. */
-  async search(k, { ask = k } = {}) {
+  /** Search, and show what is found, up to as many as were seen before. Returns whether that went well. */
+  async search(k, { upTo = 0 } = {}) {
     this.#stop();
     this.closeWhy();
     this.held = null;
@@ -46,7 +50,11 @@ export class Results {
     const controller = (this.controller = new AbortController());
     this.#wait(k);
     try {
-      const answer = await this.options.ask({ k: ask, offset: 0 }, controller.signal);
+      let answer = await this.options.ask({ k: Math.min(MOST, Math.max(k, upTo)), offset: 0 }, controller.signal);
+      while (answer.more && answer.hits.length < upTo) {
+        const next = await this.options.ask({ k: MOST, offset: answer.hits.length }, controller.signal);
+        answer = { ...next, close: answer.close, hits: [...answer.hits, ...next.hits] };
+      }
       if (controller !== this.controller) return false;
       this.show(answer);
       return true;
@@ -69,12 +77,12 @@ export class Results {
       const hits = [...this.answer.hits, ...answer.hits];
       this.answer = { ...answer, close: this.answer.close, hits };
       this.#clearWaiting();
-      const cards = answer.hits.map((hit) => this.#card(hit));
+      const cards = this.#cards(answer.hits);
       this.grid.append(...cards);
       this.#settle();
       // the button may be gone: the keyboard goes on where the new results begin
       if (document.activeElement === document.body || document.activeElement === this.moreButton) {
-        if (cards[0]) $(".name", cards[0]).focus({ preventScroll: true });
+        if (cards[0]) this.#focus(cards[0]);
       }
     } catch (error) {
       if (controller !== this.controller) return;
@@ -117,7 +125,7 @@ export class Results {
     this.held = null;
     this.options.onAnswer?.(answer);
     this.#idle();
-    this.grid.replaceChildren(...answer.hits.map((hit) => this.#card(hit)));
+    this.grid.replaceChildren(...this.#cards(answer.hits));
     this.#settle();
     if (answer.hits.length === 0) {
       const [problem, actions] = this.options.onEmpty();
@@ -172,12 +180,10 @@ export class Results {
   }
 
   #settle() {
-    const { hits, more, timing_ms: timing = {} } = this.answer;
+    const { hits, more } = this.answer;
     const name = more ? t("found_more", { count: number(hits.length) }) : tn("found", hits.length, { count: number(hits.length) });
-    const total = Object.values(timing).reduce((sum, ms) => sum + ms, 0);
-    const took = total > 0 ? h("span", { "aria-hidden": "true" }, t("took", { ms: number(Math.max(1, Math.round(total))) })) : "";
     const far = this.answer.close === false ? h("span", { class: "far" }, t("nothing_close")) : "";
-    this.count.replaceChildren(...(hits.length ? [h("strong", {}, name), far, took] : []));
+    this.count.replaceChildren(...(hits.length ? [h("strong", {}, name), far] : []));
     this.moreButton.hidden = !more || hits.length === 0;
     this.moreButton.disabled = false;
     this.moreButton.textContent = t("more");
@@ -185,33 +191,46 @@ export class Results {
 
   /* Cards */
 
-  #card(hit) {
-    const { attributes, similarity } = hit;
-    const { metric } = this.answer;
-    // where scores have no upper end in practice, the bar compares with the best result
-    const best = metric === "cosine" ? 1 : this.answer.hits[0].similarity || 1;
-    const bar = h("span");
-    bar.style.width = `${(100 * Math.min(1, Math.max(0, similarity / best))).toFixed(1)}%`;
-    const photo = h("img", {
-      src: api.photo(hit, 480), srcset: sources(hit), sizes: "(min-width: 840px) 240px, 46vw", alt: "",
-      width: "4", height: "5", loading: hit.rank > 12 ? "lazy" : "eager", decoding: "async", class: "coming",
+  #cards(hits) {
+    return hits.map((hit, n) => {
+      const card = h("li", { class: "card", data: { id: hit.id } });
+      this.hits.set(card, hit);
+      this.#fill(card, n < AT_ONCE);
+      this.near.observe(card);
+      return card;
     });
+  }
+
+  #focus(card) {
+    this.#fill(card, true);
+    $(".name", card).focus({ preventScroll: true });
+  }
+
+  #fill(card, near) {
+    if (near !== (card.childElementCount > 0)) {
+      if (near) card.append(...this.#card(this.hits.get(card)));
+      else if (!card.matches(".explained, :focus-within")) card.replaceChildren();
+    }
+    card.classList.toggle("away", card.childElementCount === 0);
+  }
+
+  #card(hit) {
+    const { attributes, offer } = hit;
+    const main = hit.main_id ?? hit.id;
     const name = nameOf(hit);
-    const value = score(similarity, metric);
-    return h("li", { class: "card", data: { id: hit.id } },
-      h("div", { class: "pictures" }, h("div", { class: "picture" }, photo)),
-      h("div", { class: "measure" },
-        h("span", { class: "bar", "aria-hidden": "true" }, bar),
-        h("span", { class: "score" },
-          h("span", { class: "unseen" }, t("similarity", { score: value })), h("span", { "aria-hidden": "true" }, value))),
+    const above = plain(String(offer.brand || (attributes.name && attributes.category && lastOf(String(attributes.category))) || ""));
+    return [
+      h("div", { class: "pictures" },
+        h("div", { class: "picture" }, photoOf(main === hit.id ? hit : main, hit.rank)),
+        main !== hit.id && h("div", { class: "picture inset", title: t("matching_photo") }, photoOf(hit, hit.rank))),
       h("div", { class: "words" },
-        h("a", { class: "name", href: pagePath(hit.id), title: name }, name),
-        h("span", { class: "detail" }, attributes.category ? plain(String(attributes.category)) : ""),
-        h("span", { class: "cost" }, price(attributes)),
-      ),
+        h("span", { class: "detail", dir: "auto" }, above),
+        h("a", { class: "name", href: pagePath(hit.id), title: name, dir: "auto", onclick: () => this.options.onFollow?.(this.answer, hit, "item") }, name),
+        h("span", { class: "cost" }, costOf(offer)),
+        offer.url && h("a", { class: "shop", href: offer.url, rel: "noopener nofollow", "aria-label": t("in_shop_of", { name }), onclick: () => this.options.onFollow?.(this.answer, hit, "shop") }, t("in_shop"))),
       heart(hit.id, name),
       toggleOf(name),
-    );
+    ];
   }
 
   /* Why alike? */
@@ -272,7 +291,11 @@ export class Results {
       heat.legend.replaceChildren(...legendOf(explained));
       heat.legend.hidden = false;
     }
-    drawMaps(explained, querySpots, [{ canvas, photo: $("img", picture) }]);
+    // the cells are those of the photo that matched, which need not be the product's first
+    const photo = $("img", picture);
+    const shown = this.hits.get(card);
+    if (shown.main_id && shown.main_id !== shown.id) Object.assign(photo, { srcset: "", src: api.photo(shown, 640) });
+    drawMaps(explained, querySpots, [{ canvas, photo }]);
   }
 
   /* Going back */
@@ -301,7 +324,7 @@ export class Results {
     scrollTo({ top: entry.top, behavior: "instant" });
     if (entry.focused) {
       const card = $$(".card", this.grid).find((one) => one.dataset.id === entry.focused);
-      if (card) $(".name", card).focus({ preventScroll: true });
+      if (card) this.#focus(card);
     }
   }
 }
@@ -315,10 +338,12 @@ function remembered() {
 }
 
 function store(entries) {
-  try {
-    sessionStorage.setItem(STORE, JSON.stringify(entries));
-  } catch {
-    // no room: going back searches again
+  for (let count = entries.length; count > 0; count -= 1) {
+    try {
+      return sessionStorage.setItem(STORE, JSON.stringify(entries.slice(0, count)));
+    } catch {
+      // no room for so many; without any, going back searches again
+    }
   }
 }
 
@@ -329,10 +354,25 @@ export const arrival = performance.getEntriesByType("navigation")[0]?.type ?? "n
 
 export const asProblem = (error) => (error instanceof Problem ? error : new Problem("fault", { detail: String(error) }));
 
+/** What is to be paid, and what was asked before; or that there is none left. */
+export function costOf({ price, list_price: before, currency, in_stock: stock }) {
+  const told = (amount) => priceOf(amount, currency, language);
+  return [
+    price !== null && h(before === null ? "span" : "ins", {}, told(price)),
+    before !== null && h("del", {}, told(before)),
+    stock === false && h("span", { class: "sold-out" }, t("sold_out")),
+  ];
+}
+
+function photoOf(item, rank) {
+  return h("img", {
+    src: api.photo(item, 480), srcset: sources(item), sizes: "(min-width: 1040px) 232px, (min-width: 600px) 170px, 46vw", alt: "",
+    width: "4", height: "5", loading: rank > 12 ? "lazy" : "eager", decoding: "async", class: "coming",
+  });
+}
+
 const placeholders = (count) =>
   Array.from({ length: count }, () =>
     h("li", { class: "card waiting", "aria-hidden": "true" },
       h("div", { class: "pictures" }, h("div", { class: "picture" })),
-      h("div", { class: "measure" }, h("span", { class: "bar" })),
-      h("div", { class: "words" }, h("span", { class: "line" }), h("span", { class: "line short" })),
-    ));
+      h("div", { class: "words" }, h("span", { class: "line short" }), h("span", { class: "line" }))));

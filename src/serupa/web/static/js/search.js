@@ -1,121 +1,137 @@
-/** The search page: a photo comes in, its look-alikes come out; the address holds the state. */
+/** The search page: a photo or words come in, look-alikes come out; the address holds the state. */
 
 import "./page.js";
 import { api } from "./api.js";
+import { asks, conditions, cropText, read, uploadOf, write } from "./address.js";
 import { Problem } from "./client.js";
-import { conditions, cropText, read, uploadOf, write } from "./address.js";
-import { $, h } from "./dom.js";
+import { $, $$, h } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Frame } from "./frame.js";
-import { keep, kept, prepare, setLargest } from "./photo.js";
-import { Results, arrival, asProblem, recall } from "./results.js";
+import { forget, keep, kept, prepare, recent, setLargest } from "./photo.js";
+import { Results, arrival, asProblem, costOf, recall } from "./results.js";
 import { clear, showState, showStrip } from "./states.js";
-import { nameOf, t } from "./texts.js";
+import { lastOf, nameOf, plain, t } from "./texts.js";
+import { offerUndo } from "./undo.js";
 
 const PATIENCE = 120; // ms before a photo that is being opened changes what is shown
-const MOST = 100; // results that the API gives at once
+const RECENT = 6;
+const VARIED = 0.5; // how unlike each other things are that are shown for a filter alone
 
 const main = $("#main");
 const startNotice = $("#start-notice");
 const stripNotice = $("#notice");
-let state = read();
-let address = write(state);
-let query = null; // {q, photo} of an upload, {q} of an item
-let objectUrl = null;
-let taking = 0;
+const about = JSON.parse($("#about").textContent); // what the catalogue is, null while it is first counted
 
-const frame = new Frame($("#frame"), (crop) => {
-  go({ crop }, { replace: true });
-});
+/** What is shown: what the address says, the query behind it, and what is on its way. */
+const page = { state: read(), address: "", query: null, objectUrl: null, taking: 0 };
+page.address = write(page.state);
+
+const frame = new Frame($("#frame"), (crop) => go({ crop }, { replace: true }));
+const withoutFilters = () => go({ where: new Map() });
 const results = new Results($("#found"), {
   ask,
   onRetry: () => run(),
-  onEmpty: () =>
-    state.where.size
-      ? [{ kind: "none" }, [[t("clear"), () => go({ where: new Map() })]]]
-      : [{ kind: "none_plain" }, []],
-  repair: () =>
-    state.where.size
-      ? [[t("clear"), () => go({ where: new Map() })]]
-      : [[t("another"), () => $("#another").click()]],
-  onAnswer: (answer) => filters.showKind(answer),
-  query: () => ({
-    fields: { ...(query.photo ? { photo: query.photo.blob } : { from_id: query.q }), crop: state.crop && cropText(state.crop) },
-    photo: frame.photo,
-  }),
+  onEmpty: () => (page.state.where.size ? [{ kind: "none" }, [[t("clear"), withoutFilters]]] : [{ kind: "none_plain" }, []]),
+  repair: () => [page.state.where.size ? [t("clear"), withoutFilters] : [t("another"), () => $("#another").click()]],
+  onAnswer: (answer) => filters.showAnswer(answer),
+  query: () => {
+    const { query, state } = page;
+    const from = query.photo ? { photo: query.photo.blob } : { from_id: query.q };
+    return { fields: { ...from, crop: state.crop && cropText(state.crop) }, photo: frame.photo };
+  },
   heat: { frame: frame.frame, canvas: $("#query-heat"), photo: frame.photo, legend: $("#legend") },
 });
-const filters = new Filters(
-  { filters: $("#filters"), choices: $("#choices"), chips: $("#chips") },
-  state,
-  (change) => go(change),
-);
+const filters = new Filters({ filters: $("#filters"), choices: $("#choices"), chips: $("#chips") }, page.state, (change) => go(change));
 
 /* What is asked of the API */
 
-async function ask(page, signal) {
-  const choices = { ...page, metric: state.metric, by: state.by, where: conditions(state.where) };
-  const part = { crop: state.crop && cropText(state.crop), kind: state.kind };
-  if (query.photo) return api.search(query.photo.blob, { ...choices, ...part }, signal);
-  if (!state.crop) return api.similar(query.q, choices, signal);
-  query.blob ??= await api.photoBlob(query.q, 1280, signal);
-  const answer = await api.search(query.blob, { ...choices, ...part }, signal);
-  return { ...answer, hits: answer.hits.filter(({ id }) => id !== query.q) };
+async function ask(part, signal) {
+  const { state, query } = page;
+  const { metric, by, sort, kind } = state;
+  const choices = { ...part, metric, by, sort, where: conditions(state.where) };
+  if (!query) return api.recommend({ ...part, taste: "{}", diversity: VARIED, where: choices.where }, signal);
+  const crop = state.crop && cropText(state.crop);
+  try {
+    if (query.photo) return await api.search(query.photo.blob, { ...choices, kind, crop }, signal);
+    if (!crop) return await api.similar(query.q, choices, signal);
+    query.blob ??= await api.photoBlob(query.q, 1280, signal);
+    const answer = await api.search(query.blob, { ...choices, kind, crop }, signal);
+    return { ...answer, hits: answer.hits.filter(({ id }) => id !== query.q) };
+  } catch (problem) {
+    if (query.photo) problem.file ??= query.photo.name;
+    throw problem;
+  }
 }
 
 /* Going from state to state */
 
 /** Change parts of the state, and show it. */
 function go(change, { replace = false } = {}) {
-  results.remember(address);
-  const another = "q" in change && change.q !== state.q; // what one photo seems to show says nothing of the next
-  state = { ...state, ...(another ? { kind: "" } : {}), ...change };
-  address = write(state);
-  if (replace) history.replaceState(null, "", address);
-  else history.pushState(null, "", address);
+  results.remember(page.address);
+  const another = "q" in change && change.q !== page.state.q; // what one photo seems to show says nothing of the next
+  page.state = { ...page.state, ...(another ? { kind: "" } : {}), ...change };
+  page.address = write(page.state);
+  if (replace) history.replaceState(null, "", page.address);
+  else history.pushState(null, "", page.address);
   run();
 }
 
-/** Show the state: the query, its rectangle, the filters, and what is found. */
-async function run({ entry = null, ask: wanted = state.k } = {}) {
-  if (!state.q) return showStart();
+/** Show the state: the query, its rectangle, the filters, and what is found; `upTo` results where more were seen. */
+async function run({ entry = null, upTo = 0 } = {}) {
+  const { state } = page;
+  if (!asks(state)) return showStart();
   view("results");
+  main.classList.toggle("no-photo", !state.q);
   filters.sync(state);
   $("#whole").disabled = !state.crop;
-  if (query?.q !== state.q) {
+  if ((page.query?.q ?? "") !== state.q) {
     results.forget();
-    const running = state.q;
     const found = await loadQuery(state.q);
-    if (running !== state.q) return;
+    if (page.state.q !== state.q) return;
     if (!found) return showStart({ kind: "lost" });
   }
+  title();
   frame.set(state.crop);
   try {
-    sessionStorage.setItem("serupa:last", address);
+    sessionStorage.setItem("serupa:last", page.address);
   } catch {
     // then a product's way back leads to the first page
   }
   if (entry) return results.restore(entry);
-  return results.search(state.k, { ask: wanted });
+  return results.search(state.k, { upTo });
 }
 
 async function loadQuery(q) {
   const hash = uploadOf(q);
+  if (!q) {
+    page.query = null;
+    return true;
+  }
   if (hash === null) {
-    query = { q };
-    showPhoto(api.photo(q, 1024));
+    page.query = { q };
+    showPhoto(api.photo(q, 960));
+    api.item(q).then((item) => page.query?.q === q && ((page.query.name = nameOf(item)), title())).catch(() => {});
     return true;
   }
   const photo = await kept(hash);
   if (!photo) return false;
-  query = { q, photo };
+  page.query = { q, photo };
   showPhoto(URL.createObjectURL(photo.blob), photo);
   return true;
 }
 
+/** The page and its window are called by what is shown. */
+function title() {
+  const { state, query } = page;
+  const values = [...state.where.values()].flatMap((condition) => condition.values ?? []).map((one) => lastOf(plain(one)));
+  const name = !query ? values.join(", ") || t("results") : query.name ? t("like_item", { name: query.name }) : t("like_photo");
+  $("#results-title").textContent = name;
+  document.title = `${name} – ${t("site")}`;
+}
+
 function showPhoto(source, { width = 0, height = 0, name = "" } = {}) {
-  if (objectUrl) URL.revokeObjectURL(objectUrl);
-  objectUrl = source.startsWith("blob:") ? source : null;
+  if (page.objectUrl) URL.revokeObjectURL(page.objectUrl);
+  page.objectUrl = source.startsWith("blob:") ? source : null;
   frame.frame.dataset.name = name;
   frame.show(source, width, height);
   $("#mini-photo").src = source;
@@ -132,57 +148,79 @@ function view(name) {
 
 function showStart(problem = null) {
   view("start");
+  document.title = `${t("title_search")} – ${t("site")}`;
   if (problem) showState(startNotice, problem);
+  else if (about?.items === 0) showState(startNotice, { kind: "empty" });
   else clear(startNotice);
-  samples();
+  showRecent();
 }
 
 addEventListener("popstate", () => {
-  results.remember(address);
-  state = read();
-  address = write(state);
-  run({ entry: recall(address) });
+  results.remember(page.address);
+  page.state = read();
+  page.address = write(page.state);
+  run({ entry: recall(page.address) });
 });
 for (const leaving of ["pagehide", "serupa:leaving"]) {
-  addEventListener(leaving, () => state.q && results.remember(address));
+  addEventListener(leaving, () => asks(page.state) && results.remember(page.address));
 }
 
 /* Photos coming in */
 
-async function take(file) {
+async function take(file, several = 1) {
   if (!file) return;
-  const turn = ++taking;
-  results.remember(address);
+  const turn = ++page.taking;
+  results.remember(page.address);
   const opening = setTimeout(() => {
     clear(startNotice);
     main.classList.add("opening");
+    main.classList.remove("no-photo");
     view("results");
-    results.opening(state.k);
+    results.opening(page.state.k);
   }, PATIENCE);
+  const opened = () => {
+    clearTimeout(opening);
+    main.classList.remove("opening");
+  };
   try {
     const photo = await prepare(file);
-    if (turn !== taking) return;
+    if (turn !== page.taking) return;
     await keep(photo);
-    clearTimeout(opening);
-    main.classList.remove("opening");
+    opened();
     clear(startNotice);
     go({ q: `upload:${photo.hash}`, crop: null, where: new Map() });
+    if (several > 1) showStrip(stripNotice, { kind: "first_of_several", file: file.name });
   } catch (error) {
-    if (turn !== taking) return;
-    clearTimeout(opening);
-    main.classList.remove("opening");
+    if (turn !== page.taking) return;
+    opened();
     refuse(asProblem(error));
   }
 }
 
-/** A file that cannot be searched with leaves everything as it was, and says why. */
+/** What cannot be searched with leaves everything as it was, and says why. */
 function refuse(problem) {
-  if (!state.q) {
+  if (!asks(page.state)) {
     view("start");
     return showState(startNotice, problem);
   }
   results.closed();
+  main.classList.toggle("no-photo", !page.state.q);
   return showStrip(stripNotice, problem);
+}
+
+/** What was dropped or pasted: a photo, or the address of one. Photos on other sites are not fetched: no request leaves the shop. */
+function bring(data) {
+  const photos = own ? [] : [...(data?.files ?? [])];
+  if (photos.length) return take(photos.find(({ type }) => type.startsWith("image/")) ?? photos[0], photos.length);
+  const text = (data?.getData("text/uri-list") || data?.getData("text/plain") || "").trim().split("\n")[0];
+  if (!URL.canParse(text)) return null;
+  const link = new URL(text);
+  const item = /^\/(?:item|api\/v1\/items)\/([^/]+)(?:\/image)?$/.exec(link.pathname);
+  if (link.origin === location.origin && item) return go({ q: decodeURIComponent(item[1]), crop: null, where: new Map() });
+  if (link.protocol === "data:" || link.origin === location.origin) {
+    return fetch(link).then((answer) => answer.blob()).then((blob) => take(new File([blob], "", { type: blob.type }))).catch(() => refuse(new Problem("elsewhere")));
+  }
+  return refuse(new Problem("elsewhere"));
 }
 
 for (const id of ["browse", "camera", "another"]) {
@@ -204,107 +242,88 @@ $("#mini").addEventListener("click", (event) => {
   frame.region.focus({ preventScroll: true });
 });
 
-const carries = (event, type) => event.dataTransfer?.types.includes(type);
 let inside = 0;
+let own = false; // a result of this page: dragged onto the photo, it is searched with
+addEventListener("dragstart", () => (own = true));
+addEventListener("dragend", () => (own = false));
+const welcome = (event) =>
+  own ? event.target.closest?.("#query") : ["Files", "text/uri-list"].some((type) => event.dataTransfer?.types.includes(type));
 addEventListener("dragenter", (event) => {
-  if (!carries(event, "Files")) return;
+  if (own || !welcome(event)) return;
   inside += 1;
   document.body.classList.add("dragging");
 });
 addEventListener("dragleave", (event) => {
-  if (!carries(event, "Files")) return;
+  if (own || !welcome(event)) return;
   inside = Math.max(0, inside - 1);
   if (inside === 0) document.body.classList.remove("dragging");
 });
-addEventListener("dragover", (event) => {
-  if (carries(event, "Files") || (carries(event, "text/uri-list") && event.target.closest?.("#query"))) event.preventDefault();
-});
+addEventListener("dragover", (event) => welcome(event) && event.preventDefault());
 addEventListener("drop", (event) => {
   inside = 0;
   document.body.classList.remove("dragging");
-  const [file] = event.dataTransfer?.files ?? [];
-  if (file) {
-    event.preventDefault();
-    take(file);
-  } else if (event.target.closest?.("#query")) {
-    // a result dragged onto the photo is searched with
-    const link = new URL(event.dataTransfer.getData("text/uri-list").split("\n")[0] || "/", location.href);
-    if (link.origin !== location.origin || !link.pathname.startsWith("/item/")) return;
-    event.preventDefault();
-    go({ q: decodeURIComponent(link.pathname.slice("/item/".length)), crop: null, where: new Map() });
-  }
+  if (!welcome(event)) return;
+  event.preventDefault();
+  bring(event.dataTransfer);
 });
 addEventListener("paste", (event) => {
-  const [file] = event.clipboardData?.files ?? [];
-  if (!file) return;
-  event.preventDefault();
-  take(file);
+  if (event.target.closest("input, textarea") && !event.clipboardData?.files.length) return;
+  if (event.clipboardData?.files.length || URL.canParse(event.clipboardData?.getData("text/plain"))) event.preventDefault();
+  bring(event.clipboardData);
 });
 
-/* The catalogue */
+/* The first page: what is there to try gives way to what was searched with lately */
 
-let sampled = false;
-async function samples() {
-  if (sampled) return;
-  sampled = true;
+async function showRecent() {
+  const photos = (await recent()).slice(0, RECENT);
   const place = $("#samples");
-  try {
-    const shown = await choose();
-    if (shown.length === 0) {
-      place.hidden = true;
-      showState(startNotice, { kind: "empty" });
-      return;
-    }
-    $("ul", place).replaceChildren(...shown.map((item) => {
-      const go_ = (event) => {
-        event.preventDefault();
-        go({ q: item.id, crop: null });
-      };
-      return h("li", {}, h("a", { href: write({ ...read(""), q: item.id }), onclick: go_ },
-        h("span", { class: "picture" },
-          h("img", { src: api.photo(item, 320), alt: nameOf(item), width: "4", height: "5" }))));
-    }));
-  } catch {
-    place.hidden = true; // the drop area is enough; a search will say what is wrong
-  }
+  if (photos.length === 0) return;
+  $("h2", place).replaceChildren(t("recent"), " ",
+    h("button", { type: "button", class: "link", onclick: () => forgetRecent() }, t("forget_recent")));
+  $("ul", place).replaceChildren(...photos.map((photo, n) => {
+    const q = `upload:${photo.hash}`;
+    const again = (event) => (event.preventDefault(), go({ q, crop: null }));
+    const source = URL.createObjectURL(photo.blob);
+    return h("li", {}, h("a", { href: write({ ...read(""), q }), "aria-label": t("recent_n", { n: n + 1 }), onclick: again },
+      h("span", { class: "picture" }, h("img", { src: source, alt: "", width: "4", height: "5", onload: () => URL.revokeObjectURL(source) }))));
+  }));
 }
 
-/** Three photos of the catalogue that differ: of three categories where it has them. */
-async function choose() {
-  const { fields } = await catalogue;
-  const categories = fields.find(({ name, kind }) => name === "category" && kind === "text")?.values ?? [];
-  if (categories.length >= 3) {
-    const middle = Math.floor(categories.length / 2);
-    const picked = [categories[0], categories[middle], categories.at(-1)];
-    const lists = await Promise.all(picked.map(({ value }) => api.items({ where: [`category=${value}`], limit: 12 })));
-    const front = (item) => /main|front|street/.test(item.attributes.view ?? ""); // rather than a back or a detail
-    const found = lists.map(({ items }) => items.find(front) ?? items[0]).filter(Boolean);
-    if (found.length === 3) return found;
-  }
-  const { items } = await api.items({ limit: 60 });
-  const products = [...new Map(items.map((item) => [item.product_id ?? item.id, item])).values()];
-  const step = Math.max(1, Math.floor(products.length / 3));
-  return [0, step, 2 * step].map((i) => products[i]).filter(Boolean);
+async function forgetRecent() {
+  const back = await forget(await recent());
+  const place = $("#samples");
+  const [heading, list] = [$("h2", place), $("ul", place)];
+  heading.replaceChildren();
+  list.replaceChildren();
+  main.focus({ preventScroll: true });
+  offerUndo(t("recent_forgotten"), async () => (await back(), showRecent()));
 }
 
-const catalogue = Promise.all([api.facets(), api.info()]).then(([{ fields }, info]) => {
+for (const cost of $$("#start [data-offer]")) cost.replaceChildren(...costOf(JSON.parse(cost.dataset.offer)).filter(Boolean));
+
+/** A tile of the first page changes the state of this page, instead of loading it anew. */
+$("#start").addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='/?']");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go(read(new URL(link.href).search));
+});
+
+const catalogue = about ?? api.info();
+Promise.resolve(catalogue).then((info) => {
   setLargest(info.limits?.body_bytes);
   main.classList.toggle("no-why", info.explains === false);
-  filters.build(fields, info);
-  return { fields, info };
-});
-catalogue.catch(() => {}); // without filters the search itself still works, or says what is wrong
+  filters.prepare(info);
+}).catch(() => {}); // without filters the search itself still works, or says what is wrong
 
 /* On a phone the photo gives way to a small one beside the filters */
 new IntersectionObserver(([{ isIntersecting }]) => main.classList.toggle("scrolled", !isIntersecting)).observe($(".stage"));
 
 history.scrollRestoration = "manual";
-const entry = recall(address);
+const entry = recall(page.address);
 if (arrival === "back_forward" && entry) {
   run({ entry });
 } else {
-  const loaded = arrival === "reload" && entry ? Math.min(MOST, Math.max(state.k, entry.answer.hits.length)) : state.k;
-  run({ ask: loaded }).then(() => {
-    if (arrival === "reload" && entry) scrollTo({ top: entry.top, behavior: "instant" });
-  });
+  const seen = arrival === "reload" && entry ? entry : null;
+  run({ upTo: seen?.answer.hits.length }).then(() => seen && scrollTo({ top: seen.top, behavior: "instant" }));
 }

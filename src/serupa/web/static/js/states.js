@@ -6,17 +6,17 @@ import { bytes, t, tn } from "./texts.js";
 const ICONS = {
   not_photo: "file", unreadable: "file", empty_file: "file", large: "large", gone: "gone", busy: "busy",
   fault: "gone", refused: "none", none: "none", none_plain: "none", lost: "photo", missing: "none", empty: "empty",
+  elsewhere: "photo", no_storage: "file",
 };
 
 function words(problem) {
   const { kind } = problem;
-  const name = problem.name || t("file");
+  const name = problem.file || t("file");
   if (kind === "large" && !problem.size) return [t("large_title", { name }), t("large_text_unknown")];
   if (kind === "large") {
     const sizes = { size: bytes(problem.size), limit: bytes(problem.limit) };
     return [t("large_title", { name }), t("large_text", sizes)];
   }
-  if (kind === "refused") return [t("refused_title"), problem.detail ?? ""];
   if (kind === "busy") return [t("busy_title"), ""];
   return [t(`${kind}_title`, { name }), t(`${kind}_text`)];
 }

@@ -37,13 +37,11 @@ export function toggle(id) {
   return liked;
 }
 
+/** Forget everything; returns what brings it back. */
 export function forget() {
-  try {
-    localStorage.removeItem(STORE);
-  } catch {
-    // there was nothing
-  }
-  dispatchEvent(new Event("serupa:taste"));
+  const before = taste();
+  keep({ format: 1, likes: [], dislikes: [] });
+  return () => keep(before);
 }
 
 /** A heart for an item; `name` says which one to those who cannot see it. */

@@ -1,6 +1,6 @@
 /** The texts of the language in use, and how numbers, fields and values are written in it. */
 
-const texts = JSON.parse(document.getElementById("texts").textContent);
+export const texts = JSON.parse(document.getElementById("texts").textContent);
 export const language = document.documentElement.lang;
 
 const plural = new Intl.PluralRules(language);
@@ -29,7 +29,12 @@ export function fieldName(field) {
   return words.charAt(0).toLocaleUpperCase(language) + words.slice(1);
 }
 
-/** A value as people read it. Tables of shops often hold HTML's character entities. */
+const INTERNAL = /^(?:id|sku|gtin|ean|mpn|upc|asin|view|angle|pose|content|images?|link|url|currency|handle|label|split)$|(?:^|_)(?:ids?|url|link|image|images)$/i;
+
+/** Whether a field is for the shop's own order, and tells a shopper nothing. */
+export const isInternal = (field) => INTERNAL.test(field);
+
+/** A value as people read it. */
 export function shown(value) {
   if (Array.isArray(value)) return value.map(shown).join(", ");
   if (typeof value === "number") return decimal(value);
@@ -37,30 +42,21 @@ export function shown(value) {
   return plain(String(value));
 }
 
+const parsed = (html) => new DOMParser().parseFromString(html, "text/html").documentElement.textContent;
+
+/** A name without what tables of shops often hold: HTML's character entities and marks of emphasis. */
 export const plain = (text) =>
-  text.replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,31}\d{0,2});/gi, (entity) => {
-    return new DOMParser().parseFromString(entity, "text/html").documentElement.textContent;
-  });
+  text.replace(/<\/?(?:b|strong|i|em|u|span|font|br|p)(?:\s[^<>]*)?\/?>/gi, " ")
+    .replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,31}\d{0,2});/gi, parsed)
+    .trim();
+
+/** A description without its HTML; what stood in paragraphs and lists still does in lines. */
+export const prose = (text) =>
+  plain(text).replace(/<(style|script)\b.*?<\/\1\s*>/gis, "").replace(/<(?:br|\/p|\/li|\/div|\/tr|\/h\d)\b[^<>]*>/gi, "\n")
+    .replace(/<\/?[a-z][^<>]*>|<!--.*?-->/gis, "").replace(/[ \t\u00a0]+/g, " ").replace(/\s*\n\s*/g, "\n").trim();
 
 export function decimal(value) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: 4 }).format(value);
-}
-
-/** A price: with its currency where the catalogue names one. */
-export function price(attributes) {
-  const value = attributes.price;
-  if (value === undefined || value === null || value === "") return "";
-  if (typeof value !== "number") return plain(String(value));
-  const digits = Number.isInteger(value) ? 0 : 2;
-  const fraction = { minimumFractionDigits: digits, maximumFractionDigits: 2 };
-  try {
-    if (attributes.currency) {
-      return new Intl.NumberFormat(language, { style: "currency", currency: attributes.currency, ...fraction }).format(value);
-    }
-  } catch {
-    // not one of the currency codes there are: the number alone
-  }
-  return new Intl.NumberFormat(language, fraction).format(value);
 }
 
 export function bytes(size) {
@@ -69,10 +65,11 @@ export function bytes(size) {
   return `${new Intl.NumberFormat(language, digits).format(megabytes)} MB`;
 }
 
-/** A similarity: two decimals where 1 is the most there is, three where scores are small. */
-export function score(similarity, metric) {
-  const digits = metric === "cosine" ? 2 : 3;
-  return new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(similarity);
+/** What an item is called; a photo of a folder, which has no name, by its kind. */
+export function nameOf({ attributes = {}, product_id: product, id }) {
+  const [name, kind] = [attributes.name, attributes.category].map((one) => plain(String(one || "")));
+  return name || lastOf(kind) || plain(String(product || id));
 }
 
-export const nameOf = (item) => plain(String(item.attributes?.name || item.product_id || item.id));
+/** Of a category that is a path, such as Men/Tops/Shirts, the last part. */
+export const lastOf = (category) => category.split(/[/>]/).at(-1).trim();

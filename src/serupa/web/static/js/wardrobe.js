@@ -8,12 +8,13 @@ import { prepare } from "./photo.js";
 import * as pieces from "./pieces.js";
 import { asProblem } from "./results.js";
 import { clear, showStrip } from "./states.js";
-import { number, plain, t, tn } from "./texts.js";
+import { number, t, texts, tn } from "./texts.js";
+import { offerUndo } from "./undo.js";
 
 const main = $("#main");
 const notice = $("#wardrobe-notice");
 const said = $("#said");
-let categories = [];
+const kinds = Object.keys(texts).filter((name) => name.startsWith("kind_")).map((name) => name.slice(5));
 let owned = [];
 
 async function show() {
@@ -25,19 +26,21 @@ async function show() {
 }
 
 function pieceOf(piece) {
-  const name = plain(piece.name || piece.category || t("piece"));
-  const choices = [...new Set([piece.category, ...categories])].filter(Boolean);
+  const name = pieces.kindName(piece.category) || t("piece");
+  const choices = [...new Set([piece.category, ...kinds])].filter(Boolean);
   const select = h("select", { "aria-label": t("category_of", { name }), onchange: () => correct(piece, select.value) },
     !piece.category && h("option", { value: "", selected: true }, t("category_unknown")),
-    choices.map((one) => h("option", { value: one, selected: one === piece.category }, plain(one))));
+    choices.map((one) => h("option", { value: one, selected: one === piece.category }, pieces.kindName(one))));
+  const perhaps = !piece.category && piece.guess && h("p", { class: "perhaps" },
+    h("span", {}, t("perhaps", { kind: pieces.kindName(piece.guess) })),
+    h("button", { type: "button", class: "button", onclick: () => correct(piece, piece.guess) }, t("yes")));
   return h("li", { class: "piece", data: { piece: piece.id } },
     h("span", { class: "picture" }, photoOf(piece)),
-    h("span", { class: "part-name", title: name }, name),
-    select,
+    perhaps, select,
     h("span", { class: "detail" }, piece.colors.map((color) => t(`color_${color.name}`)).join(", ")),
     h("div", { class: "piece-actions" },
       h("button", { type: "button", class: "button", "aria-label": t("complete_of", { name }), disabled: !piece.category, onclick: () => complete(piece) }, t("complete")),
-      h("button", { type: "button", class: "plain", "aria-label": t("remove_piece", { name }), onclick: () => drop(piece) }, icon("close"))));
+      h("button", { type: "button", class: "plain", "aria-label": t("remove_piece", { name }), onclick: () => drop([piece], t("piece_removed")) }, icon("close"))));
 }
 
 async function correct(piece, category) {
@@ -46,10 +49,13 @@ async function correct(piece, category) {
   $$("[data-piece]").find((one) => one.dataset.piece === piece.id)?.querySelector("select").focus();
 }
 
-async function drop(piece) {
-  await pieces.remove(piece.id);
+/** Take pieces away; they can be had back. */
+async function drop(gone, text) {
+  await pieces.remove(...gone);
+  clear(said);
   await show();
   $("#wardrobe-lead").focus();
+  offerUndo(text, async () => (await pieces.change(...gone), show()));
 }
 
 /** Do something that takes a while; what goes wrong is said, and nothing else changes. */
@@ -70,7 +76,7 @@ async function busy(work) {
 const complete = (piece) =>
   busy(async () => {
     const answer = await api.outfits({ piece: piece.id, wardrobe: pieces.described(owned) });
-    said.replaceChildren(h("h2", {}, t("outfits_with", { name: plain(piece.name || piece.category) })), ...outfitsOf(answer, owned));
+    said.replaceChildren(h("h2", {}, t("outfits_with", { name: pieces.kindName(piece.category) })), ...outfitsOf(answer, owned));
     said.scrollIntoView({ block: "start" });
     said.focus({ preventScroll: true });
   });
@@ -80,10 +86,16 @@ for (const id of ["add-piece", "add-camera"]) {
     const files = [...target.files];
     target.value = ""; // so that the same file can be chosen again
     busy(async () => {
+      let problem = null; // one photo that cannot be read does not keep the others out
       for (const file of files) {
-        await pieces.add(await prepare(file));
-        await show();
+        try {
+          await pieces.add(await prepare(file));
+          await show();
+        } catch (error) {
+          problem = Object.assign(asProblem(error), { file: file.name });
+        }
       }
+      if (problem) throw problem;
     });
   });
 }
@@ -93,25 +105,14 @@ $("#own-photo").addEventListener("change", ({ target }) => {
   if (!file) return;
   busy(async () => {
     const { blob } = await prepare(file);
-    said.replaceChildren(...ownedOf(await api.own({ photo: blob, wardrobe: pieces.described(owned) }), owned));
+    try {
+      said.replaceChildren(...ownedOf(await api.own({ photo: blob, wardrobe: pieces.described(owned) }), owned));
+    } catch (error) {
+      throw Object.assign(asProblem(error), { file: file.name });
+    }
     said.focus();
   });
 });
-$("#forget-wardrobe").addEventListener("click", async () => {
-  await pieces.forget();
-  clear(said);
-  await show();
-  $("#wardrobe-lead").focus();
-});
+$("#forget-wardrobe").addEventListener("click", () => drop(owned, t("wardrobe_forgotten")));
 
-async function start() {
-  await show();
-  try {
-    const { fields } = await api.facets();
-    categories = fields.find(({ name }) => name === "category")?.values?.map(({ value }) => String(value)) ?? [];
-    if (owned.length) await show();
-  } catch {
-    // then a category cannot be corrected here
-  }
-}
-start();
+show();
