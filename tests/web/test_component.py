@@ -41,7 +41,8 @@ def addresses(sample_catalog: Catalog, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("shop")
     shop = ThreadingHTTPServer(("127.0.0.1", 0), partial(Shop, directory=str(folder)))
     origin = f"http://127.0.0.1:{shop.server_port}"
-    running = serve(sample_catalog, cors_origins=(origin,), frame_origins=(origin,))
+    events = {"events_days": 1, "events": str(folder / "events")}
+    running = serve(sample_catalog, cors_origins=(origin,), frame_origins=(origin,), **events)
     Shop.policy = (
         f"default-src 'none'; style-src 'self'; script-src 'self' {running.url}; connect-src {running.url}; "
         f"img-src {running.url}; frame-src {running.url}; require-trusted-types-for 'script'"
@@ -93,7 +94,9 @@ def test_the_example_of_the_docs(page: Page, sample_photo: Path) -> None:
     assert re.search(r"\d", card.locator(".price").inner_text())
     name = card.locator(".name")
     assert name.evaluate("(one) => getComputedStyle(one).fontWeight") == "600"
-    card.click()
+    with page.expect_response("**/api/v1/events/click") as told:
+        card.click()
+    assert told.value.status == 204
     assert page.locator("#said").inner_text() == name.inner_text()
     page.get_by_role("button", name="Show more").click()
     page.locator("serupa-search .card").nth(9).wait_for()

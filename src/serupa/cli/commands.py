@@ -18,6 +18,7 @@ from serupa.cli import (
     export,
     index,
     info,
+    insights,
     kinds,
     outfit,
     recommend,
@@ -66,6 +67,7 @@ app.command("outfit")(outfit.outfit)
 app.add_typer(wardrobe.app, name="wardrobe")
 app.command("remove")(remove.remove)
 app.command("info")(info.info)
+app.command("insights")(insights.insights)
 app.command("copy")(copy.copy)
 app.command("publish")(copy.publish)
 app.command("explain")(explain.explain)

@@ -84,6 +84,20 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    events_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days that an anonymous log of searches, clicks and purchases is kept; none unless given."
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the log is kept; in a directory catalogue itself unless given.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -112,6 +126,8 @@ def serve(
             "rate_per_minute": rate,
             "photos": photos,
             "brand": brand,
+            "events_days": events_days,
+            "events": events,
         },
     )
     from serupa.web.server import run

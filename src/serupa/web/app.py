@@ -23,6 +23,7 @@ except ImportError as error:
 
 from serupa.web.assets import assets
 from serupa.web.brand import read_brand
+from serupa.web.events import events
 from serupa.web.limits import BodyLimit
 from serupa.web.logs import Record
 from serupa.web.pages import missing_page, pages
@@ -91,6 +92,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
     answer_problems(app, missing_page)
     app.include_router(api)
     app.include_router(advice)
+    app.include_router(events)
     app.include_router(health)
     app.include_router(reference)
     app.include_router(pages)

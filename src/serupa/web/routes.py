@@ -19,6 +19,7 @@ from serupa.explain import explain
 from serupa.filters import Scalar
 from serupa.images import MAX_PIXELS, Crop, read_bytes
 from serupa.items import Item
+from serupa.web.events import noted
 from serupa.web.forms import read_form
 from serupa.web.problems import ProblemError, photo_problem, refused
 from serupa.web.routing import Answers, ItemId, Serving, described, problems
@@ -91,7 +92,7 @@ async def search(request: Request, service: Serving) -> SearchOut:
         sort=form.sort,
     )
     result = await service.answered(request, service.search(form.photo, crop, asked))
-    return SearchOut.of(result, form.k, form.offset)
+    return noted(service, SearchOut.of(result, form.k, form.offset), asked)
 
 
 @api.post(
@@ -170,7 +171,7 @@ async def similar(
     )
     result = await service.answered(request, service.reading(lambda: service.catalog.ask(asked)))
     service.metrics.search.observe(result.timing_ms["search"] / 1e3)
-    return SearchOut.of(result, k, offset)
+    return noted(service, SearchOut.of(result, k, offset), asked)
 
 
 @api.get(

@@ -262,6 +262,9 @@ class SearchOut(BaseModel):
     hits: list[HitOut]
     offset: int
     more: bool = Field(description="Whether there are hits after these.")
+    search: str | None = Field(
+        default=None, description="What clicks and purchases are told with; null where no events are kept."
+    )
 
     @classmethod
     def of(cls, result: SearchResult, k: int, offset: int) -> SearchOut:
@@ -279,6 +282,21 @@ class SearchOut(BaseModel):
             offset=offset,
             more=len(result.hits) > k,
         )
+
+
+class ClickIn(StrictModel):
+    """A result that was followed: to its page here, or to the shop."""
+
+    search: Annotated[str, Field(max_length=40, description="The `search` of the answer that showed it.")]
+    item: Identifier
+    to: Literal["item", "shop"] = "item"
+
+
+class PurchaseIn(StrictModel):
+    """An item that was bought, and of which search, where the shop knows."""
+
+    item: Identifier
+    search: Annotated[str, Field(max_length=40)] | None = None
 
 
 class ValueCount(BaseModel):

@@ -18,6 +18,7 @@ from serupa.catalog.query import SearchRequest, check
 from serupa.catalog.results import SearchResult
 from serupa.catalog.schema import content_of
 from serupa.errors import SerupaError, UsageError
+from serupa.events.log import FOLDER, Event, EventLog
 from serupa.files.cache import cache_dir
 from serupa.images import Crop
 from serupa.styling.advisor import Advisor
@@ -78,6 +79,7 @@ class Service:
         self.metrics = Metrics(lambda: self._pool.taken if self._pool else 0)
         self.thumbnails = Thumbnails(cache_dir() / "thumbnails" / name, int(settings.thumbnails_mb * 1e6))
         self.explains = False
+        self.events = _event_log(catalog, settings)
         self._uploads = Uploads(catalog, settings.photos)
         self._pool: EncodingPool | None = None
         self._retired: list[EncodingPool] = []
@@ -106,6 +108,7 @@ class Service:
         self._writer = ThreadPoolExecutor(1, "write")
         self._drawers = ThreadPoolExecutor(2, "thumbnail")
         self._learner = ThreadPoolExecutor(1, "learn")
+        self._recorder = ThreadPoolExecutor(1, "events")
         loop = asyncio.get_running_loop()
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)
@@ -161,6 +164,7 @@ class Service:
             self._counting.cancel()
         for executor in (self._searchers, self._writer, self._drawers, self._learner):
             executor.shutdown(cancel_futures=True)
+        self._recorder.shutdown()
 
     @property
     def pool(self) -> EncodingPool:
@@ -191,6 +195,18 @@ class Service:
             return await asyncio.get_running_loop().run_in_executor(self._drawers, work)
         finally:
             self._thumbnails_waiting -= 1
+
+    def record(self, event: Event) -> None:
+        """Note what happened, where the shop wants to know; it never keeps an answer waiting, or fails it."""
+
+        def work(log: EventLog) -> None:
+            try:
+                log.append(event)
+            except SerupaError as error:
+                errors.warning("%s", error)
+
+        if self.events is not None:
+            self._recorder.submit(work, self.events)
 
     async def advice(self) -> Advice:
         """Return what was learned from the catalogue; waits only while it is learned for the first time.
@@ -327,6 +343,17 @@ class Service:
         except Exception as error:
             errors.exception("not ready")
             raise unavailable("the catalogue or the decoders do not answer") from error
+
+
+def _event_log(catalog: Catalog, settings: Settings) -> EventLog | None:
+    if not settings.events_days:
+        return None
+    folder = settings.events or (catalog.backend.folder and catalog.backend.folder / FOLDER)
+    if folder is None:
+        raise UsageError(
+            "events", "have no directory of the catalogue's own to be kept in", "give --events DIR"
+        )
+    return EventLog(folder, settings.events_days)
 
 
 async def _gone(request: Request) -> None:

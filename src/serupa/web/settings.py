@@ -72,6 +72,10 @@ class Settings(BaseModel):
         server has none: several servers of one catalogue share a directory.
     brand : str, optional
         A TOML file with the shop's name, logo, colours, words and menu (`serupa.web.brand`).
+    events_days : int
+        How many days an anonymous log of searches, clicks and purchases is kept (`serupa.events`); 0 is none.
+    events : str, optional
+        Directory of the log; in the catalogue's own unless given. A catalogue on a server has none.
 
     Raises
     ------
@@ -98,6 +102,8 @@ class Settings(BaseModel):
     thumbnails_mb: Positive = 500.0
     photos: str | None = None
     brand: str | None = None
+    events_days: Annotated[int, Field(ge=0, le=3_650, strict=True)] = 0
+    events: str | None = None
 
     def __init__(self, **values: Any) -> None:
         try:

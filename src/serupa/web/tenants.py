@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Request
@@ -105,7 +106,11 @@ def _tenant(name: str, table: Mapping[str, Any], settings: Settings) -> Tenant:
             f"[tenants.{name}]", problem, "a tenant has catalog, read_key, api_key, photos, brand"
         ) from None
     keys = own.model_dump(include={"read_key_sha256", "api_key_sha256"})
-    own_files = {"photos": own.photos or settings.photos, "brand": own.brand or settings.brand}
+    own_files = {
+        "photos": own.photos or settings.photos,
+        "brand": own.brand or settings.brand,
+        "events": settings.events and str(Path(settings.events) / name),
+    }
     return Tenant(name, own.catalog, settings.model_copy(update=keys | own_files))
 
 

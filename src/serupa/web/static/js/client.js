@@ -20,7 +20,7 @@
  */
 /** @typedef {{ id: string, product_id: string | null, image: string, attributes: Record<string, Attribute>, offer: Offer }} Item */
 /** @typedef {Item & { photos: Item[] }} ItemDetail */
-/** @typedef {Item & { rank: number, distance: number, similarity: number, because?: string | null }} Hit */
+/** @typedef {Item & { rank: number, distance: number, similarity: number, because?: string | null, search?: string | null }} Hit */
 /**
  * @typedef {object} Answer
  * @property {string} metric
@@ -31,6 +31,7 @@
  * @property {Hit[]} hits in the order that was asked for
  * @property {number} offset
  * @property {boolean} more whether there are hits after these
+ * @property {string | null} [search] what purchases are told with; null where the shop keeps no events
  */
 /**
  * @typedef {object} Choices
@@ -85,8 +86,8 @@ export class Client {
    * @param {AbortSignal} [signal]
    * @returns {Promise<Answer>}
    */
-  search(photo, choices = {}, signal) {
-    return this.#send("/search", { photo, ...choices }, signal);
+  async search(photo, choices = {}, signal) {
+    return followable(await this.#send("/search", { photo, ...choices }, signal));
   }
 
   /**
@@ -96,8 +97,8 @@ export class Client {
    * @param {AbortSignal} [signal]
    * @returns {Promise<Answer>}
    */
-  similar(id, choices = {}, signal) {
-    return this.#json(`${itemPath(id)}/similar?${listed(choices)}`, { signal });
+  async similar(id, choices = {}, signal) {
+    return followable(await this.#json(`${itemPath(id)}/similar?${listed(choices)}`, { signal }));
   }
 
   /**
@@ -173,6 +174,24 @@ export class Client {
     return this.#json(`/facets?${listed(choices)}`);
   }
 
+  /**
+   * Tell that a result was followed, to its page or to the shop; nothing is sent where the shop keeps no events.
+   * @param {Hit} hit
+   * @param {"item" | "shop"} [to]
+   */
+  clicked({ search, id }, to = "item") {
+    if (search) this.#tell("/events/click", { search, item: id, to });
+  }
+
+  /**
+   * Tell that an item was bought, and of which search, where that is known; it needs the API key.
+   * @param {string} item
+   * @param {string | null} [search]
+   */
+  bought(item, search = null) {
+    return this.#tell("/events/purchase", { item, search });
+  }
+
   /** What the catalogue is and holds, and what the server takes. */
   info() {
     return this.#json("/info");
@@ -196,6 +215,17 @@ export class Client {
    */
   async photoBlob(item, size, signal) {
     return (await this.#ask(this.photo(item, size), { signal })).blob();
+  }
+
+  /**
+   * What is told arrives after the page has been left, too, and is nobody's concern where it does not.
+   * @param {string} path
+   * @param {object} event
+   */
+  #tell(path, event) {
+    const body = JSON.stringify(event);
+    const sent = this.#ask(`${this.#server}${ROOT}${path}`, { method: "POST", body, keepalive: true });
+    return sent.then(() => true, () => false);
   }
 
   /**
@@ -226,7 +256,10 @@ export class Client {
    * @param {RequestInit} [options]
    */
   async #ask(address, options = {}) {
-    const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : undefined;
+    /** @type {Record<string, string>} */
+    const headers = {};
+    if (this.#key) headers.Authorization = `Bearer ${this.#key}`;
+    if (typeof options.body === "string") headers["Content-Type"] = "application/json";
     let response;
     try {
       response = await fetch(address, { credentials: "same-origin", headers, ...options });
@@ -259,6 +292,9 @@ export function priceOf(amount, currency, language) {
   }
   return new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2, ...whole }).format(amount);
 }
+
+/** Each hit remembers its search, however results are put together. @param {Answer} answer */
+const followable = ({ hits, ...answer }) => ({ ...answer, hits: hits.map((hit) => ({ ...hit, search: answer.search })) });
 
 /** @param {string} id */
 const itemPath = (id) => `/items/${encodeURIComponent(id)}`;

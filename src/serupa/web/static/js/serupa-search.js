@@ -195,6 +195,7 @@ export class SerupaSearch extends HTMLElement {
     const name = String(hit.attributes.name || hit.product_id || hit.id);
     const money = (amount) => priceOf(amount, offer.currency, this.#language);
     const select = (event) => {
+      client.clicked(hit, offer.url ? "shop" : "item");
       if (!this.#tell("serupa:select", hit, { cancelable: true })) event.preventDefault();
     };
     const link = offer.url ? { href: offer.url, rel: "noopener", target: this.getAttribute("target") } : { type: "button" };
