@@ -451,7 +451,7 @@ def _update(engine: Engine, name: str, metadata: Any, params: Any) -> bool:
 def _jsonable(result: Any) -> Any:
     if isinstance(result, list):
         return [_jsonable(one) for one in result]
-    return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
+    return result.model_dump(mode="json", by_alias=True) if hasattr(result, "model_dump") else result
 
 
 def _done() -> models.UpdateResult:

@@ -15,16 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from serupa import Catalog, Item
+from serupa.catalog import server
 from serupa.catalog.copy import copy_catalog
-from serupa.errors import ConflictError, UnavailableError
+from serupa.cli.commands import app
+from serupa.errors import ConflictError, DamagedError, UnavailableError, UsageError
 from serupa.storage.base import Point
 from serupa.storage.manifest import StoreLayout
-from serupa.storage.qdrant import client, collections, lease, nodes
+from serupa.storage.qdrant import client, collections, lease, nodes, scaling
 from serupa.storage.qdrant.address import parse_address
 from serupa.storage.qdrant.backend import publish
 from serupa.storage.qdrant.client import connect
+from serupa.storage.qdrant.scaling import plan
 from serupa.storage.qdrant.store import QdrantStore, create_collection
 from tests.conftest import draw_photo
 from tests.faults.cluster import REAL, STOP, Cluster, RealCluster, StandIn, standing_in, wait_until_whole
@@ -202,6 +206,85 @@ def test_a_node_that_is_behind_makes_nobody_remove_what_is_in_use(
     assert in_use in cluster.server.engine.placements
 
 
+def test_info_and_check_tell_what_the_server_has(cluster: StandIn, items: list[Item]) -> None:
+    address = cluster.address("looked-at", replicas=2, shards=3)
+    with Catalog.create(address) as catalog:
+        catalog.add(items)
+        assert server.check(catalog, deep=True).problem(address) is None
+        status = catalog.backend.status()
+        assert [len(one["replicas"]) for one in status["placement"]] == [2, 2, 2]
+        assert sum(one["replicas"][0]["points"] for one in status["placement"]) == 24
+        assert status["deviations"] == []
+
+        cluster.server.nodes[1].lacks |= {"item-03", "item-04"}  # its replicas are behind
+        with pytest.raises(DamagedError, match="2 points are not the same on .*item-0"):
+            raise server.check(catalog, deep=True).problem(address) or AssertionError
+        cluster.server.nodes[1].lacks.clear()
+
+        cluster.server.engine.indexes[catalog.manifest.store].pop("product_id")
+        assert "no index on product_id" in server.check(catalog).faults[0]
+
+        cluster.server.nodes[2].leave()
+        told = catalog.backend.status()["deviations"]
+        assert any("does not answer" in one for one in told)
+        assert any("is Dead" in one for one in told)
+        assert any("1 active of 2 replicas" in one for one in told)
+        assert isinstance(server.check(catalog).problem(address), DamagedError | UnavailableError)
+    told = CliRunner().invoke(app, ["info", "-c", address]).stdout
+    assert "Not as asked" in told and "node" in told.lower()
+
+
+def test_plan_spreads_replicas_evenly() -> None:
+    assert plan({0: [1], 1: [2]}, [1, 2], 1) == []
+    steps = plan({0: [1, 2], 1: [1, 2], 2: [1, 2]}, [1, 2, 3], 2)
+    assert {step.kind for step in steps} == {"move"} and len(steps) == 2
+    assert all(step.node == 3 for step in steps)
+    steps = plan({0: [1], 1: [2], 2: [3]}, [1, 2, 3], 2)
+    assert [step.kind for step in steps] == ["copy"] * 3
+    assert sorted(step.node for step in steps) == [1, 2, 3]
+    assert [step.kind for step in plan({0: [1, 2, 3]}, [1, 2, 3], 1)] == ["drop", "drop"]
+
+
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_scale_while_it_serves(
+    cluster: StandIn, items: list[Item], transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaling, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
+    name = f"scaled-{transport}"
+    with Catalog.create(cluster.address(name, shards=3, transport=transport)) as catalog:
+        catalog.add(items)
+        catalog.use_whitening(whitening(catalog))
+        told: list[str] = []
+        known = server.scale(catalog, replicas=2, progress=lambda what, *_: told.append(what))
+        assert [len(one["replicas"]) for one in known["placement"]] == [2, 2, 2]
+        assert known["deviations"] == [] and any(one.startswith("copying shard") for one in told)
+        tuning = cluster.server.engine.placements[f"{catalog.manifest.store}.tuning"]
+        assert [len(on) for on in tuning.values()] == [2]
+        with pytest.raises(UnavailableError, match="too few for 4 replicas"):
+            server.scale(catalog, replicas=4)
+        before = catalog.manifest.store
+        known = server.scale(catalog, shards=6)
+        assert len(known["placement"]) == 6 and catalog.manifest.store != before
+        assert all(len(one["replicas"]) == 2 for one in known["placement"])
+        assert catalog.count() == 24 and catalog.manifest.tuning is not None
+        known = server.scale(catalog, replicas=1)
+        assert [len(one["replicas"]) for one in known["placement"]] == [1] * 6
+        cluster.server.nodes[0].leave()
+        with pytest.raises(UnavailableError, match="does not answer"):
+            server.scale(catalog, replicas=2)
+    with Catalog.open(cluster.address(name)) as again:
+        assert again.manifest.layout == StoreLayout(shards=6, replicas=1)
+
+
+def test_scale_and_deep_check_are_for_servers(catalog: Catalog, tmp_path: Path) -> None:
+    for call in (server.check, server.scale):
+        with pytest.raises(UsageError, match="is in a directory"):
+            call(catalog)  # type: ignore[operator]
+    with pytest.raises(UsageError, match="no lock to break"):
+        catalog.backend.break_lock()
+
+
 @pytest.fixture(params=["stand-in", "real"])
 def any_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     if request.param == "stand-in":
@@ -277,10 +360,10 @@ def while_stopped(cluster: Cluster, node: int, address: str, work: Any) -> None:
 
 def kept(address: str) -> dict[str, Any]:
     with Catalog.open(address) as catalog:
-        server = catalog.info()["server"]
-    assert server["deviations"] == []
-    return {name: server[name] for name in StoreLayout.__struct_fields__} | {
-        "replicas by shard": [len(one["replicas"]) for one in server["placement"]]
+        told, status = catalog.info()["server"], catalog.backend.status()
+    assert status["deviations"] == []
+    return {name: told[name] for name in StoreLayout.__struct_fields__} | {
+        "replicas by shard": [len(one["replicas"]) for one in status["placement"]]
     }
 
 

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from serupa.catalog import query
 from serupa.catalog.own import OwnItems
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
+from serupa.catalog.reindex import rewrite
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import item_of, kind_of, kinds_for, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, is_name_of, load_encoder
 from serupa.errors import ConflictError, UnavailableError, UsageError
 from serupa.filters import Scalar, Where
 from serupa.items import OWN_FIELDS, FieldKind, Item, is_attribute_name
-from serupa.progress import Progress, silent
+from serupa.progress import Progress
 from serupa.storage.base import Backend, Point, VectorStore, grouped
-from serupa.storage.manifest import CatalogManifest, KindsInfo, TuningInfo, replace
+from serupa.storage.manifest import CatalogManifest, TuningInfo, replace
 from serupa.storage.opening import backend_of
 from serupa.vectors import METRICS, as_metric
 
@@ -601,7 +602,7 @@ class Catalog:
         if whitening is not None:
             when = datetime.now(UTC).isoformat(timespec="seconds")
             tuning = TuningInfo(dimension=whitening.dimension, when=when, notes=dict(notes or {}))
-        self._rewrite(tuning, whitening, self.manifest.kinds, progress)
+        rewrite(self, replace(self.manifest, tuning=tuning), whitening, progress)
 
     def use_kinds(self, share: float | None = None, *, progress: Progress | None = None) -> None:
         """Let the kind of garment count from now on, another share of it, or (0) the look alone.
@@ -626,28 +627,7 @@ class Catalog:
             If it cannot be written.
         """
         kinds = kinds_for(self.manifest.card, self.manifest.weights_sha256, share)
-        self._rewrite(self.manifest.tuning, self.schema.map.whitening, kinds, progress)
-
-    def _rewrite(
-        self,
-        tuning: TuningInfo | None,
-        whitening: Whitening | None,
-        kinds: KindsInfo | None,
-        progress: Progress | None,
-    ) -> None:
-        """Write all points anew, with other searched vectors, and switch to them."""
-        from serupa.catalog.reindex import Copying
-
-        data = None if whitening is None else whitening.to_bytes()
-        wanted = replace(self.manifest, tuning=tuning, kinds=kinds)
-        with self.backend.begin(self.store) as draft:
-            store = draft.create(wanted, data)
-            after = schema_of(wanted, lambda _: data or b"", self.own)
-            copying = Copying(self._writing, store.for_writing(), self.schema, after)
-            copying.copy(self.manifest.fields, progress or silent)
-            manifest = draft.commit(copying.catch_up)
-            self.manifest, self.store, self.schema = manifest, store, after
-        self.own.forget()
+        rewrite(self, replace(self.manifest, kinds=kinds), self.schema.map.whitening, progress)
 
     def count(self, where: Where = None) -> int:
         """Return how many items a filter lets through; all of them without one."""

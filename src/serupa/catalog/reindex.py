@@ -3,13 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serupa.catalog.schema import PointSchema
+from serupa.catalog.schema import PointSchema, schema_of
 from serupa.items import OWN_FIELDS, FieldKind, is_attribute_name
-from serupa.progress import Progress
+from serupa.progress import Progress, silent
 from serupa.storage.base import Point, VectorStore
+from serupa.storage.manifest import CatalogManifest
+
+if TYPE_CHECKING:
+    from serupa.catalog.catalog import Catalog
+    from serupa.learning.whitening import Whitening
+
+
+def rewrite(
+    catalog: Catalog,
+    wanted: CatalogManifest,
+    whitening: Whitening | None,
+    progress: Progress | None = None,
+) -> None:
+    """Write all points anew, as a manifest wants them, and switch to them.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Is of the new points afterwards.
+    wanted : CatalogManifest
+        Says what is searched (tuning, kinds) and how a server keeps it.
+    whitening : Whitening or None
+        What its tuning is.
+    progress : callable, optional
+    """
+    data = None if whitening is None else whitening.to_bytes()
+    with catalog.backend.begin(catalog.store) as draft:
+        store = draft.create(wanted, data)
+        after = schema_of(wanted, lambda _: data or b"", catalog.own)
+        copying = Copying(catalog.store.for_writing(), store.for_writing(), catalog.schema, after)
+        copying.copy(catalog.manifest.fields, progress or silent)
+        manifest = draft.commit(copying.catch_up)
+        catalog.manifest, catalog.store, catalog.schema = manifest, store, after
+    catalog.own.forget()
 
 
 class Copying:

@@ -8,20 +8,53 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serupa.cli.options import CatalogPath, Json, Wait
-from serupa.cli.printing import as_json, message, size
+from serupa.cli.printing import as_json, message, placement, size
 
 if TYPE_CHECKING:
     from serupa.catalog.backup import Backup
 
 
-def check(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
-    """Read a whole catalogue and compare every file with what it was when it was last closed."""
-    from serupa.catalog import backup as backups
+def check(
+    catalog: CatalogPath,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="On a server: compare every point on every node, too.")
+    ] = False,
+    wait: Wait = 0.0,
+    json: Json = False,
+) -> None:
+    """Read a whole catalogue and compare every file with what it was when it was last closed.
 
+    On a server: every shard and replica, vectors that are missing, fields without an index, the tuning.
+    """
+    from serupa.catalog import backup as backups
+    from serupa.storage.qdrant.address import is_server
+
+    if is_server(catalog):
+        _check_server(catalog, deep, json)
+        return
+    if deep:
+        raise typer.BadParameter("is for a catalogue on a server", param_hint="--deep")
     items = backups.check(catalog, wait_s=wait)
     message(f"{catalog} is whole: {items} items.")
     if json:
         as_json({"items": items})
+
+
+def _check_server(catalog: str, deep: bool, json: bool) -> None:
+    from serupa.catalog import Catalog
+    from serupa.catalog.server import check as look
+    from serupa.cli.progress import steps
+
+    with Catalog.open(catalog) as opened, steps() as progress:
+        report = look(opened, deep=deep, progress=progress)
+        address = opened.path
+    if json:
+        as_json(report.to_dict())
+    else:
+        placement(report.server)
+    if problem := report.problem(address):
+        raise problem
+    message(f"{catalog} is whole: {report.items} items.")
 
 
 def backup(

@@ -25,6 +25,7 @@ from serupa.cli import (
     remove,
     reproduce,
     sample,
+    scale,
     search,
     serve,
     train,
@@ -68,6 +69,7 @@ app.add_typer(wardrobe.app, name="wardrobe")
 app.command("remove")(remove.remove)
 app.command("info")(info.info)
 app.command("insights")(insights.insights)
+app.command("scale")(scale.scale)
 app.command("copy")(copy.copy)
 app.command("publish")(copy.publish)
 app.command("explain")(explain.explain)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serupa.cli.options import CatalogPath, Json, Wait
-from serupa.cli.printing import as_json, pairs, size
+from serupa.cli.printing import as_json, pairs, placement, size
 
 
 def info(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
@@ -15,6 +15,8 @@ def info(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
 
     with Catalog.open(catalog, wait_s=wait) as opened:
         known = opened.info()
+        if status := opened.backend.status():
+            known["server"] |= status
     if json:
         as_json(known)
         return
@@ -35,6 +37,8 @@ def info(catalog: CatalogPath, wait: Wait = 0.0, json: Json = False) -> None:
             "Created": f"{known['created']} by serupa {known['serupa']}",
         }
     )
+    if len(known.get("server", {}).get("nodes", ())) > 1:
+        placement(known["server"])
 
 
 def _tuning(known: Mapping[str, Any] | None) -> str:
@@ -54,15 +58,8 @@ def _server(known: Mapping[str, Any]) -> dict[str, str]:
     if server is None:
         return {}
     disk = "on disk" if server["on_disk"] else "in memory"
-    placement = server["placement"] if len(server["nodes"]) > 1 else ()
     return {
         "Server": f"{server['collection']}, {server['status']}; shards {server['shards'] or 'automatic'}, "
         f"replicas {server['replicas']}; quantization {server['quantization']}, vectors {disk}",
-        **{f"Shard {one['shard']}": ", ".join(map(_replica, one["replicas"])) for one in placement},
         **({"Not as asked": "; ".join(server["deviations"])} if server["deviations"] else {}),
     }
-
-
-def _replica(known: Mapping[str, Any]) -> str:
-    points = "" if known["points"] is None else f", {known['points']:,} points"
-    return f"{known['node']} ({known['state']}{points})"

@@ -101,6 +101,19 @@ def pairs(values: Mapping[str, str]) -> None:
         line(f"{name:<{widest}}  {value}".rstrip())
 
 
+def placement(server: Mapping[str, Any]) -> None:
+    """Print where the shards of a catalogue on a server lie, and which are on their way."""
+    moving = {(one["shard"], one["target"]): one["done"] for one in server["transfers"]}
+    rows = []
+    for one in server["placement"]:
+        for replica in one["replicas"]:
+            done = moving.get((one["shard"], replica["node"]))
+            share = "" if done is None else f", {done:.0%}"
+            points = "" if replica["points"] is None else f"{replica['points']:,}"
+            rows.append((str(one["shard"]), replica["node"], replica["state"] + share, points))
+    table((("Shard", "left"), ("Node", "left"), ("State", "left"), ("Points", "right")), rows)
+
+
 def hits(result: SearchResult) -> None:
     """Print a search as a table: rank, name, distance, similarity and what tells the items apart."""
     if not result.hits:

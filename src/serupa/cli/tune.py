@@ -25,6 +25,13 @@ def tune(
         ),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the search before tuning.")] = False,
+    break_lock: Annotated[
+        bool,
+        typer.Option(
+            "--break-lock",
+            help="On a server: take the lock of a process that tunes and is no more, then stop.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Tune even where no gain is shown.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed splits the products otherwise.", min=0)] = 0,
     wait: Wait = 0.0,
@@ -39,9 +46,14 @@ def tune(
     from serupa.cli.progress import steps
     from serupa.learning import tuning
 
-    if undo and (label or force):
-        raise typer.BadParameter("goes alone: there is nothing to learn", param_hint="--undo")
+    for alone, name in ((undo, "--undo"), (break_lock, "--break-lock")):
+        if alone and (label or force or (undo and break_lock)):
+            raise typer.BadParameter("goes alone: there is nothing to learn", param_hint=name)
     with Catalog.open(catalog, wait_s=wait) as opened, steps() as progress:
+        if break_lock:
+            holder = opened.backend.break_lock()
+            message(f"{catalog}: the lock of {holder} is broken." if holder else f"{catalog}: is not locked.")
+            return
         if undo:
             tuning.undo(opened, progress=progress)
             found = None

@@ -222,6 +222,18 @@ class Backend(Protocol):
     def describe(self) -> dict[str, Any]:
         """Return what `Catalog.info` says of it: ``path``, ``size_bytes`` and more, as JSON-ready values."""
 
+    def status(self) -> dict[str, Any]:
+        """Return where its parts lie on a server, as JSON-ready values; nothing where it is in one place."""
+
+    def break_lock(self) -> str:
+        """Take the right to replace the store from whoever has it; return who that was.
+
+        Raises
+        ------
+        UsageError
+            Where the lock of a process that is gone is gone with it.
+        """
+
     def close(self) -> None:
         """Give up the lock, and let go of everything else."""
 

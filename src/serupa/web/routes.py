@@ -25,6 +25,7 @@ from serupa.web.problems import ProblemError, photo_problem, refused
 from serupa.web.routing import Answers, ItemId, Serving, described, problems
 from serupa.web.schemas import (
     By,
+    CatalogStatus,
     Conditions,
     ExplainForm,
     ExplainOut,
@@ -305,6 +306,23 @@ async def facets(
 async def info(request: Request, service: Serving) -> Info:
     """Return the catalogue's encoder, metrics, fields and size, and what the server takes."""
     return told(service, await service.answered(request, service.reading(service.catalog.info)))
+
+
+@api.get(
+    "/status",
+    **described("operation", "See where the catalogue lies", CatalogStatus, 403, 503, who=may_write),
+)
+async def status(request: Request, service: Serving) -> CatalogStatus:
+    """Return the nodes, shards and replicas of a catalogue on a server, and what is not as it should be."""
+
+    def look() -> CatalogStatus:
+        catalog = service.catalog
+        server = catalog.backend.describe().get("server")
+        if server is not None:
+            server |= catalog.backend.status()
+        return CatalogStatus(items=catalog.count(), server=server)
+
+    return await service.answered(request, service.reading(look))
 
 
 @health.head("/healthz", include_in_schema=False)

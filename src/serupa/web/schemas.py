@@ -409,6 +409,61 @@ class Info(BaseModel):
     limits: Limits
 
 
+class ReplicaOut(BaseModel):
+    """A copy of a shard on a node."""
+
+    node: str
+    state: str = Field(description="Active, or as Qdrant names it.")
+    points: int | None = Field(description="Roughly; None where the node was not asked.")
+
+
+class ShardOut(BaseModel):
+    """A piece of a catalogue on a server."""
+
+    shard: int
+    replicas: list[ReplicaOut]
+
+
+class TransferOut(BaseModel):
+    """A shard on its way from one node to another."""
+
+    shard: int
+    source: str
+    target: str
+    moves: bool = Field(description="Whether it leaves the source, or is copied.")
+    done: float | None = Field(description="Share of the points that is there, 0 to 1.")
+
+
+class NodeOut(BaseModel):
+    """A node of the cluster."""
+
+    id: str
+    address: str
+
+
+class ServerOut(BaseModel):
+    """How a server keeps a catalogue."""
+
+    collection: str
+    status: str = Field(description="green, yellow while it optimises, grey, or red.")
+    shards: int | None
+    replicas: int
+    write_consistency: int
+    quantization: str
+    on_disk: bool
+    nodes: list[NodeOut]
+    placement: list[ShardOut]
+    transfers: list[TransferOut]
+    deviations: list[str] = Field(description="What is not as it should be, in words.")
+
+
+class CatalogStatus(BaseModel):
+    """How much a catalogue holds, and where it lies."""
+
+    items: int
+    server: ServerOut | None = Field(description="None of a catalogue in a directory.")
+
+
 class Status(BaseModel):
     """Whether the server is well."""
 

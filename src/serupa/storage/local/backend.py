@@ -18,7 +18,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
+from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
 from serupa.files.atomic import copy_sparse, write_atomic
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
@@ -180,6 +180,14 @@ class LocalBackend:
         """Say how much of the disk it takes."""
         size = sum(f.stat().st_blocks * 512 for f in self._path.rglob("*") if f.is_file())
         return {"path": str(self._path), "size_bytes": size}
+
+    def status(self) -> dict[str, Any]:
+        """Return nothing: it is all in one place."""
+        return {}
+
+    def break_lock(self) -> str:
+        """Refuse: the system takes the lock of a process that is gone."""
+        raise UsageError(self._path, "has no lock to break: it ends with its process")
 
     def close(self) -> None:
         """Let the next process in."""

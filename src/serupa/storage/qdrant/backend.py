@@ -34,7 +34,7 @@ from serupa.storage.manifest import CatalogManifest, StoreLayout, TuningInfo, re
 from serupa.storage.qdrant.address import ServerAddress
 from serupa.storage.qdrant.client import Connection, ExistsError, connect
 from serupa.storage.qdrant.collections import CLEANING_S, FIELD, Collections
-from serupa.storage.qdrant.lease import Lease
+from serupa.storage.qdrant.lease import Lease, break_lease
 from serupa.storage.qdrant.store import QdrantStore, layout_of
 from serupa.storage.qdrant.topology import Replica, Topology, read_topology
 
@@ -128,37 +128,46 @@ class QdrantBackend:
         return QdrantDraft(self, store)
 
     def describe(self) -> dict[str, Any]:
-        """Say how the server keeps the collection, node by node, and where that is not what was asked for.
+        """Say which collection it is and how the server keeps it; it does not tell bytes."""
+        manifest, layout, status = self._looked_at()
+        server = {"collection": manifest.store, "status": status, **msgspec.to_builtins(layout)}
+        return {"path": str(self._address), "size_bytes": None, "server": server}
 
-        It does not tell bytes.
-        """
-        manifest = self._collections.manifest()
+    def status(self) -> dict[str, Any]:
+        """Say where each shard lies, and where that is not what was asked for; every node is asked."""
+        manifest, layout, _ = self._looked_at()
         asked = manifest.layout or StoreLayout()
-        info = self.connection.read(lambda client: client.get_collection(manifest.store))
-        layout = layout_of(info, asked)
         wanted, actual = msgspec.to_builtins(asked), msgspec.to_builtins(layout)
-        other = {name: value for name, value in wanted.items() if value not in (None, actual[name])}
         topology = read_topology(self.connection, manifest.store)
         return {
-            "path": str(self._address),
-            "size_bytes": None,
-            "server": {
-                "collection": manifest.store,
-                "status": str(info.status.value),
-                **actual,
-                "asked": other,
-                "nodes": [{"id": one, "address": address} for one, address in topology.nodes.items()],
-                "placement": [
-                    {"shard": shard, "replicas": [_told(one, topology) for one in replicas]}
-                    for shard, replicas in topology.shards.items()
-                ],
-                "transfers": msgspec.to_builtins(topology.transfers),
-                "deviations": [
-                    *(f"{name} is {actual[name]}, {value} was asked for" for name, value in other.items()),
-                    *topology.deviations(asked.replicas),
-                ],
-            },
+            "nodes": [{"id": str(one), "address": address} for one, address in topology.nodes.items()],
+            "placement": [
+                {"shard": shard, "replicas": [_told(one, topology) for one in replicas]}
+                for shard, replicas in topology.shards.items()
+            ],
+            "transfers": [
+                msgspec.to_builtins(one)
+                | {"source": topology.name(one.source), "target": topology.name(one.target)}
+                for one in topology.transfers
+            ],
+            "deviations": [
+                *(
+                    f"{name} is {actual[name]}, {value} was asked for"
+                    for name, value in wanted.items()
+                    if value not in (None, actual[name])
+                ),
+                *topology.deviations(asked.replicas),
+            ],
         }
+
+    def _looked_at(self) -> tuple[CatalogManifest, StoreLayout, str]:
+        manifest = self._collections.manifest()
+        info = self.connection.read(lambda client: client.get_collection(manifest.store))
+        return manifest, layout_of(info, manifest.layout or StoreLayout()), str(info.status.value)
+
+    def break_lock(self) -> str:
+        """Let the next draft begin, whoever has the lease; return who had it, in words."""
+        return break_lease(self.connection.patient, self._collections.manifest().store)
 
     def close(self) -> None:
         """Close the connection, having given what is being removed a moment."""

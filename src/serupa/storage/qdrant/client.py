@@ -88,12 +88,15 @@ class Connection:
         patience_s = self._write_patience_s
         return Connection(self.address, self.nodes, read_patience_s=patience_s, write_patience_s=patience_s)
 
-    def by_node(self, limit_s: int = 10) -> Iterator[tuple[NodeAddress, Connection]]:
-        """Yield every node with a connection to it alone, which does not repeat what it does not answer."""
+    def by_node(self, limit_s: int = 10, patience_s: float = 0.0) -> Iterator[tuple[NodeAddress, Connection]]:
+        """Yield every node with a connection to it alone: its time for one request, and for repeating it."""
         address = replace(self.address, timeout_s=min(self.address.timeout_s, limit_s))
         for node in self.nodes:
             alone = Nodes([node], lambda *_: True)
-            yield node.address, Connection(address, alone, read_patience_s=0.0, write_patience_s=0.0)
+            yield (
+                node.address,
+                Connection(address, alone, read_patience_s=patience_s, write_patience_s=patience_s),
+            )
 
     def read(self, ask: Callable[[QdrantClient], _T]) -> _T:
         """Ask for something.

@@ -56,6 +56,16 @@ def holder_of(metadata: dict[str, Any]) -> Holder | None:
     return holder if holder is not None and holder.alive else None
 
 
+def break_lease(connection: Connection, collection: str) -> str:
+    """Take the lease from whoever has it; return who that was, in words, or nothing where nobody had it.
+
+    A draft that is still being made notices before it takes the collection's place, and gives up.
+    """
+    holder = holder_of(connection.metadata(collection) or {})
+    connection.note(collection, {KEY: {}})
+    return "" if holder is None else holder.by
+
+
 class Lease:
     """The lease of one draft.
 
@@ -91,7 +101,7 @@ class Lease:
             raise ConflictError(
                 connection.address,
                 f"is being switched over by {other.by}, last heard of {since}",
-                f"wait for it; if it is no more, try again in {EXPIRES_S:.0f} s",
+                f"wait for it; if it is no more: serupa tune --break-lock, or wait {EXPIRES_S:.0f} s",
             )
         self._renew(frozen=False)
         time.sleep(SETTLE_S)

@@ -285,6 +285,21 @@ class QdrantStore(EngineStore):
         )
         return int(answer.count)
 
+    def count_without(self, vector: str) -> int:
+        """Return how many points lack a named vector."""
+        m = self._api
+        lacking = m.Filter(must_not=[m.HasVectorCondition(has_vector=vector)])
+        answer = self._connection.read(
+            lambda client: client.count(self.collection, count_filter=lacking, exact=True)
+        )
+        return int(answer.count)
+
+    def unindexed(self, fields: Sequence[str]) -> list[str]:
+        """Return which of these fields have no index: filters on them read every point."""
+        there = self._info().payload_schema
+        keys = {field: payload_key(field) for field in fields}
+        return [field for field, key in keys.items() if not {key, key.replace('"', "")} & set(there)]
+
     def index_field(self, field: str, kind: FieldKind) -> None:
         m = self._api
         key = payload_key(field)

@@ -1,0 +1,200 @@
+"""What only a catalogue on a server has: shards and replicas, whether they are whole, and other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from serupa.catalog.catalog import Catalog
+from serupa.catalog.copy import difference
+from serupa.catalog.reindex import rewrite
+from serupa.errors import DamagedError, SerupaError, UnavailableError, UsageError
+from serupa.items import OWN_FIELDS, is_attribute_name
+from serupa.progress import Progress, silent
+from serupa.storage.base import Point
+from serupa.storage.engine import point_uuid
+from serupa.storage.manifest import StoreLayout, replace
+from serupa.storage.qdrant.backend import QdrantBackend
+from serupa.storage.qdrant.lease import Lease
+from serupa.storage.qdrant.scaling import scale as scale_collection
+from serupa.storage.qdrant.store import QdrantStore
+
+_ROUNDING = 1e-5
+_NAMED = 1000
+
+
+@dataclass(slots=True)
+class ServerReport:
+    """What a look at a catalogue on a server found.
+
+    Parameters
+    ----------
+    items : int
+        How many it holds.
+    server : dict
+        How the server keeps it: ``nodes``, ``placement``, ``transfers``, ``deviations`` and more.
+    faults : list of str
+        What is wrong with the points themselves, in words.
+    """
+
+    items: int
+    server: dict[str, Any]
+    faults: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        return {"items": self.items, "server": self.server, "faults": self.faults}
+
+    def problem(self, subject: object) -> SerupaError | None:
+        """Return the error that it amounts to; None where all is well."""
+        if self.faults:
+            return DamagedError(subject, "; ".join(self.faults), "restore a backup, or index again")
+        if self.server["deviations"]:
+            return UnavailableError(subject, "; ".join(self.server["deviations"]))
+        return None
+
+
+def check(catalog: Catalog, *, deep: bool = False, progress: Progress | None = None) -> ServerReport:
+    """Look at a catalogue on a server.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    deep : bool
+        Read every point from every node that the address names, and compare: a node answers from its own
+        replicas where it has them.
+    progress : callable, optional
+
+    Raises
+    ------
+    DamagedError
+        If the tuning is not what was kept.
+    UnavailableError
+        If the server does not answer.
+    """
+    backend, store = _on_server(catalog)
+    items = store.count()
+    catalog.schema.map.whitening  # noqa: B018 -- refuses one that is not what was kept
+    known = backend.describe()["server"] | backend.status()
+    report = ServerReport(items, known)
+    for name in catalog.manifest.dimensions:
+        if without := store.count_without(name):
+            report.faults.append(f"{without} points have no {name} vector")
+    fields = [
+        name
+        for name, kind in (OWN_FIELDS | catalog.manifest.fields).items()
+        if kind != "words" and (name in OWN_FIELDS or is_attribute_name(name))
+    ]
+    if items and (unindexed := store.unindexed(fields)):
+        report.faults.append(f"no index on {', '.join(unindexed)}: index again with the same command")
+    if deep:
+        report.faults += _compare(
+            backend, store, tuple(catalog.manifest.dimensions), items, progress or silent
+        )
+    return report
+
+
+def scale(
+    catalog: Catalog,
+    *,
+    shards: int | None = None,
+    replicas: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Keep a catalogue in other shards or replicas, evenly spread over the nodes; it serves meanwhile.
+
+    Replicas are copied, moved and dropped by the cluster. Another number of shards takes a collection made
+    anew beside the one in use, and the disk space of both until it is switched to.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    shards, replicas : int, optional
+        As they are unless given: then replicas are spread over the nodes that there are now.
+    progress : callable, optional
+
+    Returns
+    -------
+    dict
+        As `serupa.storage.qdrant.backend.QdrantBackend.status`.
+
+    Raises
+    ------
+    UsageError
+        If the catalogue is in a directory.
+    ConflictError
+        If it is being switched over.
+    UnavailableError
+        If a node does not answer, there are too few, or the server does not end a transfer.
+    """
+    backend, store = _on_server(catalog)
+    kept = catalog.manifest.layout or StoreLayout()
+    wanted = replace(kept, shards=shards or kept.shards, replicas=replicas or kept.replicas)
+    if wanted.write_consistency > wanted.replicas:
+        raise UsageError("--replicas", f"write_consistency={kept.write_consistency} needs as many")
+    tell = progress or silent
+    if shards is not None and shards != backend.describe()["server"]["shards"]:
+        manifest = replace(catalog.manifest, layout=wanted)
+        rewrite(catalog, manifest, catalog.schema.map.whitening, tell)
+    else:
+        connection, tuning = backend.connection.patient, catalog.manifest.tuning
+        lease = Lease(connection, store.collection, store.collection)
+        try:
+            for collection in [store.collection, *([tuning.file] if tuning else [])]:
+                scale_collection(connection, collection, wanted.replicas, tell)
+            catalog.manifest = replace(backend.collections.manifest(), layout=wanted)
+            backend.collections.note_manifest(catalog.manifest)
+        finally:
+            lease.give_back()
+    return backend.status()
+
+
+def _on_server(catalog: Catalog) -> tuple[QdrantBackend, QdrantStore]:
+    if not isinstance(catalog.backend, QdrantBackend) or not isinstance(catalog.store, QdrantStore):
+        raise UsageError(catalog.path, "is in a directory: it has no shards and replicas")
+    return catalog.backend, catalog.store
+
+
+def _compare(
+    backend: QdrantBackend, store: QdrantStore, names: tuple[str, ...], total: int, progress: Progress
+) -> list[str]:
+    """Read every point from each node at once, in the order of their ids, and return what differs."""
+    nodes = {
+        str(address): QdrantStore(link, store.collection)
+        for address, link in backend.connection.by_node(patience_s=10.0)
+    }
+    reading = {name: _points(node, names) for name, node in nodes.items()}
+    heads = {name: next(points, None) for name, points in reading.items()}
+    doubtful: list[str] = []
+    done = 0
+    while any(heads.values()):
+        first = min(point_uuid(point.id) for point in heads.values() if point is not None)
+        here = {n: p for n, p in heads.items() if p is not None and point_uuid(p.id) == first}
+        if len(here) < len(nodes) or not _alike(list(here.values())):
+            doubtful.append(next(iter(here.values())).id)
+        heads |= {name: next(reading[name], None) for name in here}
+        done += 1
+        if done % 256 == 0:
+            progress("comparing replicas", done, total)
+    # what was written in the meantime is alike by now
+    differ: list[str] = []
+    for one in doubtful[:_NAMED]:
+        told = [node.get([one], vectors=names).get(one) for node in nodes.values()]
+        there = [point for point in told if point is not None]
+        if there and (len(there) < len(told) or not _alike(there)):
+            differ.append(one)
+    if not differ:
+        return []
+    more = " or more" if len(doubtful) > _NAMED else ""
+    return [f"{len(differ)}{more} points are not the same on {' and '.join(nodes)}, such as {differ[0]}"]
+
+
+def _points(store: QdrantStore, names: tuple[str, ...]) -> Iterator[Point]:
+    for batch in store.scroll(vectors=names):
+        yield from batch
+
+
+def _alike(points: list[Point]) -> bool:
+    first = points[0]
+    return all(p.payload == first.payload and difference(first, p) <= _ROUNDING for p in points[1:])
