@@ -15,7 +15,7 @@ from serupa.images import decoding, open_photo
 
 def test_large_photos_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It bounds memory: a photo of 100 million pixels takes up to 1.5 GB."""
-    monkeypatch.setattr(decoding, "LARGE_PIXELS", 10)
+    monkeypatch.setattr(decoding, "LARGE_BYTES", 10)
     inside, most = [], []
     load = PngImagePlugin.PngImageFile.load
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ from serupa.images.reading import MAX_BYTES, Photo, name_of, one_line, read_byte
 MAX_PIXELS = 100_000_000
 """Largest photo that is decoded; here WebP takes 1.5 GB of memory, a JPEG that is scaled down 0.3 GB."""
 
-LARGE_PIXELS = 25_000_000
-"""Photos of more pixels, after a JPEG was scaled down, are decoded one at a time: it bounds memory."""
+LARGE_BYTES = 200 * 2**20
+"""Photos that take more memory to decode are decoded one at a time, where nothing else bounds it."""
 
 MIN_SIDE = 8
 """The smallest side that shows anything, in pixels."""
@@ -51,8 +52,38 @@ _MAX_SCANNED_PIXELS = 10 * MAX_PIXELS
 # Pillow decodes run-length encoded BMP in Python: 0.1 s a million pixels, and no other thread runs
 _MAX_RLE_PIXELS = 4_000_000
 
+# What decoding takes, in bytes a pixel, as measured (tests/images/test_decoding.py): the decoder itself, then
+# each step to 8 bits, upright RGB
+_DECODER_BYTES = {"WebP": 16, "AVIF": 13, "HEIC": 16, "TIFF": 8}
+_OTHER_DECODER_BYTES = 4
+_FLOAT_BYTES, _CONVERSION_BYTES, _FULL_SIZE_BYTES = 13, 8, 8
+_COEFFICIENT_BYTES = 2  # of each channel of a JPEG of several scans: all of it is kept until the last one
+
+Room = Callable[[int], AbstractContextManager[object]]
+"""Is asked for so many bytes of memory; they are in use until the block ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of decoding: the arguments of `open_photo`, and what errors call the photo."""
+
+    name: str
+    min_side: int | None = None
+    crop: Crop | None = None
+    max_pixels: int = MAX_PIXELS
+
+
+Decoder = Callable[[bytes, Wanted], Image.Image]
 
 _one_large = threading.Lock()
+_decoder: Decoder | None = None
+
+
+def decode_by(decoder: Decoder | None) -> None:
+    """Let all photos of this process be decoded by something else than `decode` from now on; None ends it."""
+    global _decoder  # noqa: PLW0603
+    _decoder = decoder
+
 
 # The plug-ins are called directly, and not through Image.open: no other one can ever run, and Pillow's own
 # pixel limit, one for the whole process, need not be changed. (TIFF alone asks it too: over 89 million
@@ -114,6 +145,15 @@ def open_photo(
     """
     name = name_of(photo)
     data = read_bytes(photo, max_bytes=max_bytes)
+    wanted = Wanted(name, min_side, crop, max_pixels)
+    if _decoder is not None:
+        return _decoder(data, wanted)
+    return decode(data, wanted, _one_large_at_a_time)
+
+
+def decode(data: bytes, wanted: Wanted, room: Room) -> Image.Image:
+    """Decode the bytes of a photo in this thread, as `open_photo` says, once there is room for it."""
+    name, min_side, crop = wanted.name, wanted.min_side, wanted.crop
     kind = kind_of(data)
     plugin = _plugin(kind, name)
     with _refusing(name, kind):
@@ -121,14 +161,33 @@ def open_photo(
         image: Image.Image = plugin(io.BytesIO(stripped.data))
         if stripped.exif is not None:
             image.info["exif"] = stripped.exif
-        _check_size(image, name, max_pixels)
+        _check_size(image, name, wanted.max_pixels)
         _check_work(image, kind, stripped.scans, name)
+        full = image.width * image.height
         if kind == "JPEG":
             _draft(image, min_side, crop)
-    large = _one_large if image.width * image.height > LARGE_PIXELS else contextlib.nullcontext()
-    with large, _refusing(name, kind, damaged=True):
+        needed = _memory(image, kind, min_side, crop)
+        if stripped.scans > 1:
+            needed += full * _COEFFICIENT_BYTES * len(image.getbands())
+    with room(needed), _refusing(name, kind, damaged=True):
         image.load()
         return _finish(image, stripped, min_side, crop)
+
+
+def _one_large_at_a_time(needed: int) -> AbstractContextManager[object]:
+    return _one_large if needed > LARGE_BYTES else contextlib.nullcontext()
+
+
+def _memory(image: Image.Image, kind: str, min_side: int | None, crop: Crop | None) -> int:
+    """Return the bytes that decoding takes at most, about."""
+    each = _DECODER_BYTES.get(kind, _OTHER_DECODER_BYTES)
+    if image.mode in ("I", "F"):
+        each += _FLOAT_BYTES
+    elif image.mode not in ("L", "RGB", "CMYK") or image.has_transparency_data:
+        each += _CONVERSION_BYTES
+    if _shrink(image.size, 1, min_side, crop) < 2:
+        each += _FULL_SIZE_BYTES
+    return each * image.width * image.height
 
 
 def _finish(image: Image.Image, stripped: Stripped, min_side: int | None, crop: Crop | None) -> Image.Image:

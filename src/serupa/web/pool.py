@@ -43,6 +43,11 @@ class _Job:
     since: float = 0.0
 
 
+def decoding_threads() -> int:
+    """Return how many photos are decoded at once: two at least, so that a slow one is not waited for."""
+    return max(2, available_cpus())
+
+
 class EncodingPool:
     """Encodes photos for many clients. Its coroutines belong to one event loop.
 
@@ -65,7 +70,7 @@ class EncodingPool:
         self._metrics = metrics
         self._taken = 0
         self._photo_s = 0.01  # seconds a photo took lately: what Retry-After is reckoned from
-        self._decoders = ThreadPoolExecutor(max(2, available_cpus()), "decode")
+        self._decoders = ThreadPoolExecutor(decoding_threads(), "decode")
         self._ready: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
         self._thread.start()

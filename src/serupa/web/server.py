@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from serupa.catalog import Catalog
 from serupa.errors import MissingExtraError, SerupaError, UnavailableError, UsageError
+from serupa.images.isolation import Decoders
 from serupa.storage.qdrant.address import is_server
 from serupa.web.app import create_app
+from serupa.web.pool import decoding_threads
 from serupa.web.problems import errors
 from serupa.web.settings import Settings
 from serupa.web.tenants import Tenant, Tenants, share_encoders
@@ -35,6 +37,7 @@ _LAST_S = 3  # for closing, once requests have had their time
 _KEEP_ALIVE_S = 15
 _CONNECTIONS = 2_000
 _HEAD_BYTES = 262_144  # an address with as many filters as the API takes, each letter written as 12 bytes
+_COPIES_OF_BODIES = 2  # as it came, and the photo in it
 _OTHER_FILES = 300  # the engine's, and photos that are read
 
 
@@ -78,6 +81,9 @@ def run(
     try:
         with ExitStack() as stack:
             listening = stack.enter_context(_listen(settings.host, settings.port))
+            decoders = Decoders(decoding_threads(), settings.decoding_bytes, settings.decoding_s)
+            stack.callback(decoders.stop)
+            decoders.start()
             if isinstance(catalog, str | os.PathLike):
                 opened = [_open(stack, catalog, wait_s)]
                 app: ASGIApp = create_app(opened[0], settings)
@@ -97,7 +103,8 @@ def run(
                 http=impatient(settings.time_limit_s),
             )
             address = _address(settings.host, listening.getsockname()[1])
-            _Server(config, lambda: announce(f"Serving {_what(opened)} at {address}")).run([listening])
+            said = (f"Serving {_what(opened)} at {address}", _memory(settings))
+            _Server(config, lambda: announce("\n".join(said))).run([listening])
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -157,6 +164,14 @@ def _open_tenants(
 def _what(opened: Sequence[Catalog]) -> str:
     items = f"{sum(len(one) for one in opened)} items"
     return items if len(opened) == 1 else f"{items} of {len(opened)} catalogues"
+
+
+def _memory(settings: Settings) -> str:
+    bodies = _COPIES_OF_BODIES * settings.held_mb
+    return (
+        f"Requests take up to {bodies + settings.decoding_mb:,.0f} MB of memory beside the encoder and the "
+        f"catalogue: {bodies:,.0f} for their bodies, {settings.decoding_mb:,.0f} for decoding photos"
+    )
 
 
 class _Server(uvicorn.Server):

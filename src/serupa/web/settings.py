@@ -57,6 +57,11 @@ class Settings(BaseModel):
         Largest request body, in 10^6 bytes.
     held_mb : float
         Largest sum of the bodies of all requests in flight, in 10^6 bytes: it bounds memory.
+    decoding_mb : float
+        Memory that decoding photos may take, all that are decoded at once together, in 10^6 bytes; a photo
+        that takes more alone is refused.
+    decoding_s : float
+        Longest time for decoding a photo.
     queue : int
         Photos that may be waiting for the encoder or in it; one more is answered with 429.
     batch : int
@@ -94,7 +99,9 @@ class Settings(BaseModel):
     cors_origins: tuple[Origin, ...] = ()
     frame_origins: tuple[Origin, ...] = ()
     limit_mb: Positive = 20.0
-    held_mb: Positive = 500.0
+    held_mb: Positive = 200.0
+    decoding_mb: Positive = 800.0
+    decoding_s: Positive = 10.0
     queue: Count = 64
     batch: Count = 16
     time_limit_s: Positive = 30.0
@@ -124,6 +131,11 @@ class Settings(BaseModel):
     def held_bytes(self) -> int:
         """Largest sum of the bodies of all requests in flight."""
         return int(self.held_mb * 1e6)
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Memory that decoding may take."""
+        return int(self.decoding_mb * 1e6)
 
     def serving(self) -> Settings:
         """Return these settings for a server that listens: at a loopback address by loopback names alone.
