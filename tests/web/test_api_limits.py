@@ -380,6 +380,8 @@ def test_advice_is_learned_once_and_anew_after_a_change(
         return learn(catalog, shopfront)
 
     monkeypatch.setattr(Advice, "of", slowly)
+    monkeypatch.setattr("serupa.web.service._REST_S", 0.0)
+    monkeypatch.setattr("serupa.web.service._REST", 0.0)
     photo = Path(items[0].image).read_bytes()
     with Catalog.create(tmp_path / "catalog") as catalog:
         catalog.add(items[:6])
@@ -394,6 +396,33 @@ def test_advice_is_learned_once_and_anew_after_a_change(
             until(lambda: learned == [6, 7])
             assert client.post("/api/v1/garment", files={"photo": photo}).status_code == 200
             go.set()
+
+
+def test_advice_is_not_learned_after_each_of_many_changes(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Learning takes a small share of the time, however many items are added and removed."""
+    learned = []
+    learn = Advice.of
+
+    def noted(catalog: Catalog, shopfront: Shopfront) -> Advice:
+        learned.append(catalog.count())
+        return learn(catalog, shopfront)
+
+    monkeypatch.setattr(Advice, "of", noted)
+    monkeypatch.setattr("serupa.web.service._REST_S", 0.5)
+    photo = Path(items[0].image).read_bytes()
+    key = {"X-API-Key": KEY}
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        catalog.add(items[:6])
+        with running(catalog, api_key_sha256=key_sha256(KEY)) as (client, _):
+            until(lambda: len(learned) == 1)
+            for number in range(8):
+                assert client.post(
+                    "/api/v1/items", files={"photo": photo}, data={"id": f"{number}"}, headers=key
+                ).is_success
+            until(lambda: len(learned) > 1 and learned[-1] == 14)
+            assert len(learned) <= 3
 
 
 def test_a_store_without_room_is_the_servers_fault_and_leaves_nothing(

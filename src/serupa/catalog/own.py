@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,45 @@ if TYPE_CHECKING:
     from serupa.catalog import Catalog
     from serupa.garments.head import ShopHead
 
+_T = TypeVar("_T")
+
 _LOOKED_AT = 256  # items whose world is looked at
 _CATEGORIES = 60  # categories, the largest first, that the shop's own head learns from
 _ITEMS = 40  # items of each
 _FEWEST = 5.0  # items that a kind must have to be told from another
+
+
+class _Kept(Generic[_T]):
+    """A value that takes a while to work out. Nobody waits for a newer one where there is one already."""
+
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work = work
+        self._value: tuple[_T] | None = None
+        self._lasts_until = 0.0
+        self._lock = Lock()
+        self.is_stale = True
+        self.rests = 0.0
+
+    def __call__(self) -> _T:
+        value = self._value
+        if value is not None and (not self.is_stale or time.monotonic() < self._lasts_until):
+            return value[0]
+        if not self._lock.acquire(blocking=value is None or not self.rests):
+            return value[0]  # type: ignore[index]
+        try:
+            if self._value is None or self.is_stale:
+                started = time.monotonic()
+                self.is_stale = False  # before: what changes meanwhile counts
+                try:
+                    self._value = (self._work(),)
+                except BaseException:
+                    self.is_stale = True
+                    raise
+                ended = time.monotonic()
+                self._lasts_until = ended + self.rests * (ended - started)
+            return self._value[0]
+        finally:
+            self._lock.release()
 
 
 class OwnItems:
@@ -32,34 +68,28 @@ class OwnItems:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._lock = Lock()
-        self._head: tuple[ShopHead | None] | None = None
-        self._looks: tuple[float, float] | None = None
+        self._head = _Kept(self._learned)
+        self._looks = _Kept(self._look)
 
     def forget(self) -> None:
         """Work everything out again: the items have changed."""
-        self._head = self._looks = None
+        self._head.is_stale = self._looks.is_stale = True
+
+    def rest(self, times: float) -> None:
+        """Keep what was worked out for so many times as long as that took, though items change."""
+        self._head.rests = self._looks.rests = times
 
     def head(self) -> ShopHead | None:
         """Return the head that the items' categories teach; None where they name fewer than two kinds."""
-        with self._lock:
-            if self._head is None:
-                self._head = (self._learned(),)
-            return self._head[0]
+        return self._head()
 
     def flat(self) -> float:
         """Return 1 where most of the items' photos are of the flat world, else 0."""
-        return self._seen()[0]
+        return self._looks()[0]
 
     def usual_look(self) -> float:
         """Return how alike 19 of 20 items and the nearest of another product are at least: a cosine."""
-        return self._seen()[1]
-
-    def _seen(self) -> tuple[float, float]:
-        with self._lock:
-            if self._looks is None:
-                self._looks = self._look()
-            return self._looks
+        return self._looks()[1]
 
     def _look(self) -> tuple[float, float]:
         schema, store = self._catalog.schema, self._catalog.store

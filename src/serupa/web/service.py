@@ -36,6 +36,8 @@ from serupa.web.uploads import Uploads
 _T = TypeVar("_T")
 
 _THUMBNAILS_WAITING = 512
+_REST, _REST_S = 20.0, 5.0
+"""How long what items taught is used though they change: times as long as it took to learn; at least."""
 _READY_S = 5.0  # of a probe
 _COUNTED_AT_ONCE = 20_000
 """Items up to which counts are brought up to date before they are told; of more, in the background."""
@@ -72,8 +74,7 @@ class Service:
     """
 
     def __init__(self, catalog: Catalog, settings: Settings, name: str = "") -> None:
-        self.catalog = catalog
-        catalog.waits_for_index = False
+        self.catalog = _used(catalog)
         self.settings = settings
         self.gate = Gate(settings)
         self.metrics = Metrics(lambda: self._pool.taken if self._pool else 0)
@@ -90,6 +91,7 @@ class Service:
         self._shopfront = Shopfront(catalog)
         self._looked_at: Shopfront | None = None
         self._learning: asyncio.Task[None] | None = None
+        self._taught, self._learned = asyncio.Event(), asyncio.Event()
         self._counts: Counts | None = None
         self._counted: tuple[Catalog, int] | None = None
         self._counting: asyncio.Task[Counts] | None = None
@@ -113,7 +115,8 @@ class Service:
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)
         self._counting = asyncio.create_task(self._count())
-        self._learn_soon()
+        self._taught.set()
+        self._learning = asyncio.create_task(self._keep_learning())
         if self.catalog.backend.folder is None:
             self._refreshing = asyncio.create_task(self._keep_fresh())
 
@@ -146,10 +149,10 @@ class Service:
         if catalog.encoder is not self.catalog.encoder and self._pool is not None:
             self._retired.append(self._pool)
             self._pool = self._new_pool(catalog)
-        self.catalog, self.explains = catalog, explains
+        self.catalog, self.explains = _used(catalog), explains
         self._shopfront = Shopfront(catalog)
         self._uploads = Uploads(catalog, self.settings.photos)
-        self._learn_soon()
+        self._taught.set()
 
     def stop(self) -> None:
         """Finish what was begun and end the threads."""
@@ -183,7 +186,7 @@ class Service:
             return await asyncio.get_running_loop().run_in_executor(self._writer, work, self._uploads)
         finally:
             self._changes += 1
-            self._learn_soon()
+            self._taught.set()
 
     async def drawing(self, work: Callable[[], _T]) -> _T:
         """Run something that reads or makes a thumbnail."""
@@ -217,8 +220,9 @@ class Service:
             503 if it could not be learned.
         """
         if self._advice is None:
-            await asyncio.shield(self._learn_soon())
+            await self._learned.wait()
         if self._advice is None:
+            self._taught.set()
             raise unavailable("nothing could be learned from the catalogue; the server's log says why")
         if self._looked_at is not self._shopfront:
             self._looked_at = self._shopfront
@@ -265,18 +269,13 @@ class Service:
         except Exception:
             errors.exception("the shop's colours could not be seen")
 
-    def _learn_soon(self) -> asyncio.Task[None]:
-        """Learn anew; until then, advice is given from what was learned before."""
-        if self._learning is None or self._learning.done():
-            self._learning = asyncio.create_task(self._learn())
-        return self._learning
-
-    async def _learn(self) -> None:
-        """Learn until nothing has changed meanwhile, on a thread of its own."""
+    async def _keep_learning(self) -> None:
+        """Learn anew after changes; until then, advice is given from what was learned before."""
         loop = asyncio.get_running_loop()
-        learned = None
-        while learned != self._state():
-            learned = self._state()
+        while True:
+            await self._taught.wait()
+            self._taught.clear()
+            started = loop.time()
             try:
                 self._advice = await loop.run_in_executor(
                     self._learner, Advice.of, self.catalog, self._shopfront
@@ -285,6 +284,8 @@ class Service:
                 errors.warning("nothing could be learned from the catalogue for advice: %s", error)
             except Exception:
                 errors.exception("nothing could be learned from the catalogue for advice")
+            self._learned.set()
+            await asyncio.sleep(max(_REST_S, _REST * (loop.time() - started)))
 
     def _state(self) -> tuple[Catalog, int]:
         return self.catalog, self._changes
@@ -354,6 +355,13 @@ def _event_log(catalog: Catalog, settings: Settings) -> EventLog | None:
             "events", "have no directory of the catalogue's own to be kept in", "give --events DIR"
         )
     return EventLog(folder, settings.events_days)
+
+
+def _used(catalog: Catalog) -> Catalog:
+    """Return a catalogue, so that no request waits for what has to be worked out after each change."""
+    catalog.waits_for_index = False
+    catalog.own.rest(_REST)
+    return catalog
 
 
 async def _gone(request: Request) -> None:
