@@ -422,7 +422,7 @@ def test_advice_is_not_learned_after_each_of_many_changes(
                     "/api/v1/items", files={"photo": photo}, data={"id": f"{number}"}, headers=key
                 ).is_success
             until(lambda: len(learned) > 1 and learned[-1] == 14)
-            assert len(learned) <= 3
+            assert len(learned) < 6
 
 
 def test_a_store_without_room_is_the_servers_fault_and_leaves_nothing(

@@ -220,9 +220,11 @@ class Service:
             503 if it could not be learned.
         """
         if self._advice is None:
+            if self._learned.is_set():  # and it failed
+                self._learned.clear()
+                self._taught.set()
             await self._learned.wait()
         if self._advice is None:
-            self._taught.set()
             raise unavailable("nothing could be learned from the catalogue; the server's log says why")
         if self._looked_at is not self._shopfront:
             self._looked_at = self._shopfront
@@ -285,7 +287,8 @@ class Service:
             except Exception:
                 errors.exception("nothing could be learned from the catalogue for advice")
             self._learned.set()
-            await asyncio.sleep(max(_REST_S, _REST * (loop.time() - started)))
+            if self._advice is not None:
+                await asyncio.sleep(max(_REST_S, _REST * (loop.time() - started)))
 
     def _state(self) -> tuple[Catalog, int]:
         return self.catalog, self._changes
