@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serupa import Catalog, SerupaError
 from serupa.catalog import backup as backups
 from serupa.catalog.copy import copy_catalog
+from serupa.catalog.query import SearchRequest
 from tests.faults import shop
 
 Tell = Callable[[Any], None]
@@ -20,6 +25,37 @@ def look(root: str, tell: Tell, name: str = "catalog") -> None:
     """Tell what the catalogue holds, every item checked."""
     with Catalog.open(Path(root) / name) as catalog:
         tell({"holds": shop.held(Path(root), catalog), "tuned": catalog.manifest.tuning is not None})
+
+
+def snapshot(root: str, tell: Tell) -> None:
+    """Tell everything that a catalogue answers."""
+    here = Path(root)
+    with Catalog.open(shop.catalog_of(here)) as catalog:
+        ids, embeddings = catalog.embeddings()
+        queries = np.load(here / "embeddings.npy")[:3]
+        asked = [
+            SearchRequest(embedding=query, k=8, metric=metric, exact=exact)
+            for query in queries
+            for metric in catalog.manifest.metrics
+            for exact in (False, True)
+        ]
+        tell(
+            {
+                "count": len(catalog),
+                "items": {
+                    item.id: [item.image, item.product_id, dict(item.attributes)] for item in catalog.items()
+                },
+                "embeddings": dict(zip(ids, np.round(embeddings, 4).tolist(), strict=True)),
+                "found": [[(h.item.id, round(h.distance, 4)) for h in catalog.ask(one)] for one in asked],
+                "similar": [[hit.item.id for hit in catalog.similar(one, 5)] for one in sorted(ids)[:4]],
+                "facets": {n: catalog.facets(n) for n, k in catalog.manifest.fields.items() if k != "words"},
+                "red": sorted(item.id for item in catalog.items({"color": "red"})),
+                "dear": sorted(item.id for item in catalog.items({"price": {"gte": 500}})),
+                "products": [catalog.count({"product_id": f"P{n}"}) for n in range(8)],
+                "fields": dict(catalog.manifest.fields),
+                "tuned": catalog.manifest.tuning is not None,
+            }
+        )
 
 
 def fill(root: str, count: int, tell: Tell) -> None:
@@ -148,3 +184,12 @@ def add_folder(root: str, folder: str, tell: Tell) -> None:
 def count(root: str, tell: Tell) -> None:
     with Catalog.open(shop.catalog_of(Path(root))) as catalog:
         tell({"items": len(catalog)})
+
+
+def add_and_die(root: str, tell: Tell) -> None:
+    """Add items as a server does, one call each, and be killed at rest."""
+    here = Path(root)
+    with Catalog.open(shop.catalog_of(here)) as catalog:
+        for number in range(6):
+            put(here, catalog, {f"d{number:03}": (40 + number, 700 + number)}, tell)
+        os.kill(os.getpid(), signal.SIGKILL)

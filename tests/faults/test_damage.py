@@ -352,3 +352,23 @@ def test_panics_of_the_engine_are_errors_of_ours(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fence.guarded(tmp_path, stop)
+
+
+def test_what_was_lost_is_noticed_after_a_kill(nursery: Nursery, root: Path) -> None:
+    """A process that is killed leaves no checksums; how many items there were, and which, is known."""
+    catalog = shop.catalog_of(root)
+    nursery.run("add_and_die", root=root, expect=-9)
+    assert not (catalog / "points" / "seal.json").exists()
+    copy_tree(catalog, root / "whole")
+    for name in ("mutable_id_tracker.mappings", "mutable_id_tracker.versions", "page_0.dat", "chunk_0.mmap"):
+        shutil.rmtree(catalog)
+        copy_tree(root / "whole", catalog)
+        for file in catalog.rglob(name):
+            empty(file)
+        answer = nursery.ask({"job": "look", "args": {"root": str(root)}})
+        assert str(catalog) in answer["events"][-1].get("refused", ""), (name, answer)
+        with pytest.raises((DamagedError, UnavailableError)):
+            check(catalog)
+    shutil.rmtree(catalog)
+    copy_tree(root / "whole", catalog)
+    assert check(catalog) == 30

@@ -37,7 +37,7 @@ class _Opened:
         self.reserve = reserve
         self.checksums = ChecksumManifest(directory)
         self.calls = 0
-        self.checksums.check()
+        self.is_verified = self.checksums.check()
         require_room(directory, OPENING_BYTES + reserve)
         self.checksums.set_aside()
         try:
@@ -79,6 +79,11 @@ class GuardedShard:
     def directory(self) -> Path:
         """Where the files in use are."""
         return self._opened.directory
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the files were what checksums say when they were opened."""
+        return self._opened.is_verified
 
     def update(self, operation: Any) -> None:
         """Change the store; refused, and nothing changed, where the disk is nearly full."""

@@ -48,13 +48,23 @@ class ChecksumManifest:
         except OSError as error:
             raise UnavailableError(self._file, f"cannot be read ({error.strerror or error})") from error
 
-    def check(self, *, everything: bool = False) -> None:
+    @property
+    def is_there(self) -> bool:
+        """Whether anything is written down."""
+        return self._whole
+
+    def check(self, *, everything: bool = False) -> bool:
         """Compare the files with what was written down; where nothing was, there is nothing to compare.
 
         Parameters
         ----------
         everything : bool
             Read large files, too.
+
+        Returns
+        -------
+        bool
+            Whether there was something to compare with.
 
         Raises
         ------
@@ -63,6 +73,7 @@ class ChecksumManifest:
         """
         if self._whole:
             self._compare(self._file, everything)
+        return self._whole
 
     def _compare(self, checksums: Path, everything: bool) -> None:
         try:

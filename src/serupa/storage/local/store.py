@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import UnavailableError
+from serupa.errors import DamagedError, UnavailableError
 from serupa.files.atomic import sync_directory
 from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
@@ -24,9 +24,11 @@ from serupa.storage.base import Examples, Neighbor, Point, payload_key
 from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
 from serupa.storage.local.graph import GraphBuilder
 from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, require_room
+from serupa.storage.local.integrity import ChecksumManifest
 from serupa.storage.local.names import FIRST_STORE, next_number, unfinished
 from serupa.storage.local.pages import huge_pages
-from serupa.vectors import Metric, Vector
+from serupa.storage.local.tally import RESTORE, Tally, hash_of
+from serupa.vectors import METRICS, Metric, Vector, as_metric, unit
 
 if TYPE_CHECKING:
     import qdrant_edge as engine
@@ -109,14 +111,77 @@ class LocalStore(EngineStore):
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
         self._unflushed, self._changed = 0, _LEAST_CHANGES
         self._quantized = _is_quantized(directory)
-        if not os.path.lexists(directory):
+        is_new = not os.path.lexists(directory)
+        if is_new:
             self._create(directory)
+        self._tally = Tally(directory)
+        self._changing = RLock()
+        if self._tally.points < EXACT_BELOW and not ChecksumManifest(directory).is_there:
+            self._forget_indexes()
         with huge_pages():
             self._shard: Any = GuardedShard(
                 directory, lambda: self._load(directory, self._quantized), self._reserve(self._quantized)
             )
         self._indexes = {key: index.data_type for key, index in self._shard.info().payload_schema.items()}
         self._adapt()
+        if is_new:
+            self._tally.restart(0, 0)
+        else:
+            self._recognize()
+
+    def _recognize(self) -> None:
+        """Compare what was opened with what was stored, where that is not known from checksums."""
+        if not self._shard.is_verified:
+            if self._scanned:
+                self.verify()
+            else:  # reading everything takes minutes
+                self._tally.check_count(self.count())
+        elif self._scanned and not self._tally.is_known:
+            self.verify()
+
+    def verify(self) -> int:
+        """Compare every point with what was stored; return how many there are.
+
+        Raises
+        ------
+        DamagedError
+            If one is missing, or is not what was stored.
+        """
+        with self._changing:
+            points, sum_ = self._tally.check(self._hashes())
+            self._require_found(points)
+            if not self._read_only:
+                self._tally.restart(points, sum_)
+            return points
+
+    def _hashes(self) -> Iterator[tuple[str, int]]:
+        names, offset = tuple(self._dimensions), None
+        while True:
+            records, offset = self._page((), limit=256, offset=offset, vectors=names)
+            for record in records:
+                id_ = (record.payload or {}).get("id", "")
+                if str(record.id) != point_uuid(id_):
+                    raise DamagedError(
+                        self.directory, f"has an item under a wrong name ({id_!r:.80})", RESTORE
+                    )
+                yield id_, hash_of(point_of(record))
+            if offset is None:
+                return
+
+    def _forget_indexes(self) -> None:
+        """Have the engine make the indexes of fields anew: of their files nothing is known after a kill."""
+        for index in self.directory.glob("segments/*/payload_index/*/"):
+            shutil.rmtree(index, ignore_errors=True)
+
+    def _require_found(self, points: int) -> None:
+        """Refuse a store in which a search does not reach every point."""
+        for name, size in self._dimensions.items():
+            if name in METRICS:
+                query = self._nearest(np.ones(size, np.float32), as_metric(name))
+                parameters = self._api.SearchParams(exact=True)
+                request = self._request(query, as_metric(name), limit=points + 1, params=parameters)
+                if len(self._answers([request])[0]) != points:
+                    raise DamagedError(self.directory, "has items that no search finds", RESTORE)
 
     def _load(self, directory: Path, quantized: bool) -> Any:
         """Open the shard. The settings are those of this version, whichever made the files."""
@@ -196,28 +261,41 @@ class LocalStore(EngineStore):
             return
         self._require_writable()
         require_finite(points)
-        self._shard.update(
-            q.UpdateOperation.upsert_points(
-                [
-                    q.Point(
-                        point_uuid(point.id),
-                        {name: np.asarray(v, np.float32) for name, v in point.vectors.items()},
-                        dict(point.payload),
-                    )
-                    for point in points
-                ]
-            )
+        after = {point.id: _as_kept(point) for point in points}
+        operation = q.UpdateOperation.upsert_points(
+            [q.Point(point_uuid(p.id), dict(p.vectors), dict(p.payload)) for p in after.values()]
         )
-        self._count_unflushed(len(points))
+        with self._changing:
+            self._change(self._whole(list(after)), after, [operation])
 
     def replace_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> None:
-        if payloads:
-            self._require_writable()
-        for payload in payloads:
-            self._shard.update(
-                self._api.UpdateOperation.overwrite_payload([point_uuid(payload["id"])], dict(payload))
-            )
-        self._count_unflushed(len(payloads))
+        if not payloads:
+            return
+        self._require_writable()
+        replace = self._api.UpdateOperation.overwrite_payload
+        with self._changing:
+            before = self._whole([payload["id"] for payload in payloads])
+            there = [payload for payload in payloads if payload["id"] in before]
+            after = {one["id"]: Point(one["id"], before[one["id"]].vectors, one) for one in there}
+            self._change(before, after, [replace([point_uuid(one["id"])], dict(one)) for one in there])
+
+    def _whole(self, ids: Sequence[str]) -> dict[str, Point]:
+        return self.get(ids, vectors=tuple(self._dimensions))
+
+    def _change(
+        self, before: Mapping[str, Point], after: Mapping[str, Point | None], operations: Sequence[Any]
+    ) -> None:
+        """Change points, having noted how they were and how they are to be."""
+        hashes = {id_: (_hash(before.get(id_)), _hash(point)) for id_, point in after.items()}
+        self._tally.begin(hashes)
+        try:
+            for operation in operations:
+                self._shard.update(operation)
+        except BaseException:
+            found = self._whole(list(after))
+            self._tally.begin({id_: (now, _hash(found.get(id_))) for id_, (_, now) in hashes.items()})
+            raise
+        self._count_unflushed(len(after))
 
     def _require_writable(self) -> None:
         if self._read_only:
@@ -227,16 +305,17 @@ class LocalStore(EngineStore):
         self._unflushed += points
         self._changed += points
         if self._unflushed >= _FLUSH_EVERY:
-            self._shard.flush()
-            self._unflushed = 0
+            self.flush()
             if self._shard.info().points_count - self.indexed() >= _SEGMENT_POINTS:
                 self.optimize()
 
     def delete(self, ids: Sequence[str]) -> None:
         if ids:
             self._require_writable()
-            self._shard.update(self._api.UpdateOperation.delete_points([point_uuid(i) for i in ids]))
-            self._count_unflushed(len(ids))
+            operation = self._api.UpdateOperation.delete_points([point_uuid(i) for i in ids])
+            with self._changing:
+                before = self._whole(ids)
+                self._change(before, dict.fromkeys(before), [operation])
 
     def get(self, ids: Sequence[str], *, vectors: Sequence[str] = ()) -> dict[str, Point]:
         records = self._shard.retrieve([point_uuid(i) for i in ids], True, list(vectors)) if ids else []
@@ -343,9 +422,14 @@ class LocalStore(EngineStore):
         # values whose points are all deleted stay in the engine's index until it is opened again
         return [(hit.value, hit.count) for hit in answer.hits if hit.count]
 
+    def flush(self) -> None:
+        with self._changing:
+            self._shard.flush()
+            self._tally.settle()
+            self._unflushed = 0
+
     def optimize(self, *, wait: bool = True) -> None:
-        self._shard.flush()
-        self._unflushed = 0
+        self.flush()
         if not self._is_due():
             self._adapt()
         elif wait:
@@ -403,7 +487,7 @@ class LocalStore(EngineStore):
                     directory,
                     lambda: self._load(directory, quantized),
                     reserve,
-                    lambda: self._moved(before, directory),
+                    lambda: self._move(before, directory),
                 )
             self._quantized = quantized
         except OSError as error:
@@ -413,6 +497,14 @@ class LocalStore(EngineStore):
             self.directory = self._shard.directory
             for unused in {copy, directory, before} - {self.directory}:
                 shutil.rmtree(unused, ignore_errors=True)
+
+    def _move(self, before: Path, directory: Path) -> None:
+        self._tally.move(directory)
+        try:
+            self._moved(before, directory)
+        except BaseException:
+            self._tally.move(before)
+            raise
 
     def indexed(self) -> int:
         # the engine counts every vector of an indexed part, with those that are never searched
@@ -424,9 +516,27 @@ class LocalStore(EngineStore):
     def close(self) -> None:
         self._builder.stop()
         with self.replacing, contextlib.suppress(AttributeError):
-            self._shard.flush()
+            self.flush()
+            if not self._read_only:
+                self._tally.close()
             self._shard.close()
             del self._shard
+
+
+def _as_kept(point: Point) -> Point:
+    """Return a point with its vectors as the engine keeps them, to the bit.
+
+    It scales those that are compared by cosine to length 1, and leaves what has that length already.
+    """
+    vectors = {
+        name: np.asarray(unit(np.asarray(v, np.float64)) if name == "cosine" else v, np.float32)
+        for name, v in point.vectors.items()
+    }
+    return Point(point.id, vectors, point.payload)
+
+
+def _hash(point: Point | None) -> int | None:
+    return None if point is None else hash_of(point)
 
 
 def _is_quantized(directory: Path) -> bool:
