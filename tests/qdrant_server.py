@@ -11,8 +11,11 @@ what lies only on nodes that are away cannot be read, and without a majority not
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import socket
+import tarfile
+import tempfile
 import threading
 import time
 import warnings
@@ -21,6 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -33,6 +37,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from serupa.storage.engine import point_of, point_uuid
+from serupa.storage.local.snapshot import points_of_snapshot
+from serupa.storage.local.store import LocalStore
 
 _LARGEST = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
@@ -134,6 +142,36 @@ class Engine:
                 for one in self.transfers.get(name, ())
             ],
         )
+
+    def snapshot(self, name: str, shard: int) -> bytes:
+        """Return what the embedded engine keeps of a shard's points as a snapshot does."""
+        points = [point_of(one) for one in self.points_of(name, shard)]
+        sizes = {n: one.size for n, one in self.client.get_collection(name).config.params.vectors.items()}
+        with tempfile.TemporaryDirectory() as folder:
+            store = LocalStore(Path(folder) / "shard", sizes)
+            store.upsert(points)
+            store.close()
+            file = Path(folder) / "snapshot"
+            with tarfile.open(file, "w") as archive:
+                archive.add(Path(folder) / "shard", arcname=".")
+            return file.read_bytes()
+
+    def recover(self, name: str, shard: int, data: bytes) -> None:
+        """Let a shard be what a snapshot holds."""
+        vectors = tuple(self.client.get_collection(name).config.params.vectors)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "snapshot"
+            file.write_bytes(data)
+            for batch in points_of_snapshot(file, Path(folder) / "shard", vectors):
+                points = [
+                    models.PointStruct(
+                        id=point_uuid(p.id),
+                        vector={n: v.tolist() for n, v in p.vectors.items()},
+                        payload=dict(p.payload),
+                    )
+                    for p in batch
+                ]
+                self.client.upsert(name, points)
 
     def _advance(self, name: str) -> None:
         """Bring every transfer nearer to its end: it takes as many questions as it was given."""
@@ -393,10 +431,27 @@ def _rest(node: Node) -> Starlette:
             "message_send_failures": {},
         }
 
+    async def snapshot(request: Request) -> Response:
+        name, shard = request.path_params["name"], request.path_params["shard"]
+        if not node.works or node.number not in engine.placements[name][shard]:
+            return Response("no such shard here", status_code=404)
+        return Response(await run_in_threadpool(engine.snapshot, name, shard))
+
+    async def recover(request: Request) -> Response:
+        name, shard = request.path_params["name"], request.path_params["shard"]
+        form = await request.form()
+        data = await form["snapshot"].read()
+        if hashlib.sha256(data).hexdigest() != request.query_params["checksum"]:
+            return Response("wrong checksum", status_code=400)
+        await run_in_threadpool(engine.recover, name, shard, data)
+        return JSONResponse({"result": True, "status": "ok", "time": 0.0})
+
     name = "/collections/{name}"
     return Starlette(
         routes=[
             Route("/readyz", ready),
+            Route(f"{name}/shards/{{shard:int}}/snapshot", snapshot),
+            Route(f"{name}/shards/{{shard:int}}/snapshots/upload", recover, methods=["POST"]),
             route("/cluster", "GET", "cluster", cluster),
             route("/collections", "GET", "list", lambda c, _n, _b: c.get_collections()),
             route("/collections/aliases", "POST", "alias", _rest_aliases),

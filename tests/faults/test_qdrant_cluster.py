@@ -18,10 +18,11 @@ import pytest
 from typer.testing import CliRunner
 
 from serupa import Catalog, Item
+from serupa.catalog import backup as backups
 from serupa.catalog import server
 from serupa.catalog.copy import copy_catalog
 from serupa.cli.commands import app
-from serupa.errors import ConflictError, DamagedError, UnavailableError, UsageError
+from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
 from serupa.storage.base import Point
 from serupa.storage.manifest import StoreLayout
 from serupa.storage.qdrant import client, collections, lease, nodes, scaling
@@ -30,8 +31,10 @@ from serupa.storage.qdrant.backend import publish
 from serupa.storage.qdrant.client import connect
 from serupa.storage.qdrant.scaling import plan
 from serupa.storage.qdrant.store import QdrantStore, create_collection
+from tests.catalog.test_catalog import same_hits
 from tests.conftest import draw_photo
 from tests.faults.cluster import REAL, STOP, Cluster, RealCluster, StandIn, standing_in, wait_until_whole
+from tests.qdrant_server import running
 from tests.storage.test_qdrant_backend import whitening
 
 
@@ -275,6 +278,47 @@ def test_scale_while_it_serves(
             server.scale(catalog, replicas=2)
     with Catalog.open(cluster.address(name)) as again:
         assert again.manifest.layout == StoreLayout(shards=6, replicas=1)
+
+
+@pytest.mark.slow
+def test_backup_of_a_server_comes_back_on_another_and_in_a_directory(
+    cluster: StandIn, items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "SETTLE_S", 0.0)
+    address, file = cluster.address("kept", replicas=2, shards=3), tmp_path / "kept.backup"
+    with Catalog.create(address) as catalog:
+        catalog.add(items)
+        catalog.use_whitening(whitening(catalog))
+        wanted = catalog.similar("item-00", k=5)
+        cluster.server.nodes[0].leave()  # each shard has a replica elsewhere
+        made = backups.backup(address, file)
+        cluster.server.nodes[0].come_back()
+        assert (made.items, made.files) == (24, 5)
+        assert catalog.backend.break_lock() == ""  # the lease was given back
+    assert backups.verify(file).items == 24
+    with running(nodes=2) as other:
+        again = other.address("again")
+        assert backups.restore(file, again).items == 24
+        with Catalog.open(again) as catalog:
+            same_hits(catalog.similar("item-00", k=5), wanted)
+            assert catalog.manifest.layout == StoreLayout(shards=3, replicas=2)
+            assert server.check(catalog, deep=True).faults == []
+        with pytest.raises(ConflictError, match="already"):
+            backups.restore(file, again)
+    assert backups.restore(file, tmp_path / "shop").items == 24
+    with Catalog.open(tmp_path / "shop") as catalog:
+        same_hits(catalog.similar("item-00", k=5), wanted)
+    local = tmp_path / "local.backup"
+    backups.backup(tmp_path / "shop", local)
+    with pytest.raises(UsageError, match="serupa copy DIR"):
+        backups.restore(local, cluster.address("never"))
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    with pytest.raises(DamagedError):
+        backups.restore(file, cluster.address("never"))
+    with pytest.raises(NotFoundError):
+        Catalog.open(cluster.address("never"))
 
 
 def test_scale_and_deep_check_are_for_servers(catalog: Catalog, tmp_path: Path) -> None:

@@ -1,35 +1,23 @@
-"""Backup and restore: a catalogue as one file, every byte of it checked on the way out and on the way in.
-
-A backup is a tar archive of the catalogue's files, in the order of their names, with ``manifest.json`` last:
-a backup that was cut short has none. Blocks of zeros, which the engine's files are full of, are left out; the
-manifest says where what is kept of a file belongs, and has the SHA-256 of each member.
-"""
+"""Check, backup and restore: is a catalogue whole, and how it comes back when it is not."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import json
 import os
 import shutil
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import serupa
 from serupa.catalog import Catalog
-from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
-from serupa.files.atomic import BLOCK, blocks, make_directory, sync_directory, sync_tree
+from serupa.catalog.archive import Kind, read_archive, write_archive
+from serupa.errors import ConflictError, DamagedError, UnavailableError
+from serupa.files.atomic import make_directory, sync_directory, sync_tree
 from serupa.storage.local.backend import LocalBackend
 from serupa.storage.local.integrity import ChecksumManifest
+from serupa.storage.qdrant.address import is_server
 
-_MANIFEST = "manifest.json"
-_LARGEST_MANIFEST = 256 * 2**20
-_KIND = "serupa backup 1"
+_KIND: Kind = "serupa backup 1"
 _NOT_KEPT = ("lock", "holder.json")
 
 
@@ -100,15 +88,16 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
 
 
 def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, wait_s: float = 0.0) -> Backup:
-    """Write a catalogue into one file, having checked that it is whole; nothing else may use it meanwhile.
+    """Write a catalogue into one file, having checked that it is whole.
 
-    The photos that items show stay where they are; those that came through the API lie in the catalogue's
-    directory, and are kept.
+    Nothing else may use a directory meanwhile. On a server it goes on to be searched and written, and each
+    shard is kept as it was at a moment of its own. The photos that items show stay where they are; those that
+    came through the API lie in the catalogue's directory, and are kept.
 
     Parameters
     ----------
     catalog : path
-        The catalogue's directory.
+        The catalogue's directory, or its address.
     target : path
         A file that does not exist yet.
     wait_s : float
@@ -127,37 +116,20 @@ def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, w
     UnavailableError
         If the file cannot be written.
     """
-    path, target = Path(catalog), Path(target)
+    target = Path(target)
+    if is_server(catalog):
+        from serupa.catalog.server import backup as of_server
+
+        return _described(target, of_server(str(catalog), target))
+    path = Path(catalog)
+    if path.resolve() in target.resolve().parents:
+        raise ConflictError(target, "is in the catalogue itself", "write the backup elsewhere")
     items = check(path, wait_s=wait_s)
     backend = LocalBackend(path)
     backend.lock(wait_s)
-    unfinished = target.with_name(f".{target.name}.new")
     try:
-        _refuse_target(target, path)
-        files = dict(_files(path))
-        manifest: dict[str, Any] = {
-            "kind": _KIND,
-            "serupa": serupa.__version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "catalog": str(path.resolve()),
-            "items": items,
-            "files": {},
-        }
-        with unfinished.open("wb") as stream:
-            with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                for name, file in files.items():
-                    manifest["files"][name] = _put(archive, name, file)
-                _put_bytes(archive, _MANIFEST, json.dumps(manifest).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        _verified(unfinished)
-        unfinished.rename(target)
-        sync_directory(target.parent)
-    except OSError as error:
-        raise UnavailableError(target, f"the backup cannot be written: {error.strerror or error}") from error
+        manifest = write_archive(target, _KIND, str(path.resolve()), items, _files(path))
     finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         backend.close()
     return _described(target, manifest)
 
@@ -171,11 +143,13 @@ def verify(archive: str | os.PathLike[str]) -> Backup:
         If it is no backup, or damaged: the problem says which file in it.
     """
     path = Path(archive)
-    return _described(path, _verified(path))
+    return _described(path, read_archive(path))
 
 
 def restore(archive: str | os.PathLike[str], catalog: str | os.PathLike[str]) -> Backup:
     """Write a backup's catalogue into a new or empty directory; it appears there whole, or not at all.
+
+    A backup of a catalogue on a server may become one on a server again, under a name that is free.
 
     Raises
     ------
@@ -186,13 +160,22 @@ def restore(archive: str | os.PathLike[str], catalog: str | os.PathLike[str]) ->
     UnavailableError
         If it cannot be written.
     """
-    path, target = Path(archive), Path(os.path.abspath(catalog))  # noqa: PTH100 -- a link stays what it is
+    path = Path(archive)
+    if is_server(catalog):
+        from serupa.catalog.server import restore as to_server
+
+        return _described(path, to_server(path, str(catalog)))
+    target = Path(os.path.abspath(catalog))  # noqa: PTH100 -- a link stays what it is
     _refuse_occupied(target)
     unfinished = target.with_name(f".{target.name}.restoring")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         make_directory(unfinished)
-        manifest = _verified(path, unfinished)
+        manifest = read_archive(path, unfinished)
+        if manifest["kind"] != _KIND:
+            from serupa.catalog.server import make_local
+
+            make_local(path, unfinished)
         LocalBackend(unfinished).load()
         _move_photos(unfinished, Path(manifest["catalog"]) / "photos", target / "photos")
         if target.exists():
@@ -220,13 +203,6 @@ def _move_photos(restored: Path, before: Path, after: Path) -> None:
             catalog.store.replace_payloads(moved)
 
 
-def _refuse_target(target: Path, catalog: Path) -> None:
-    if target.exists() or target.is_symlink():
-        raise ConflictError(target, "is there already", "give the backup a name of its own")
-    if catalog.resolve() in target.resolve().parents:
-        raise ConflictError(target, "is in the catalogue itself", "write the backup elsewhere")
-
-
 def _refuse_occupied(target: Path) -> None:
     try:
         occupied = next(target.iterdir(), None) is not None
@@ -244,131 +220,6 @@ def _files(catalog: Path) -> Iterator[tuple[str, Path]]:
         name = path.relative_to(catalog).as_posix()
         if path.is_file() and not path.is_symlink() and name not in _NOT_KEPT and not name.endswith(".new"):
             yield name, path
-
-
-def _put(archive: tarfile.TarFile, name: str, path: Path) -> dict[str, Any]:
-    """Put what is not zeros of a file into the archive; return its entry of the manifest."""
-    digest = hashlib.sha256()
-    runs: list[list[int]] = []
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        for offset, block in blocks(file):
-            digest.update(block)
-            if runs and sum(runs[-1]) == offset:
-                runs[-1][1] += len(block)
-            else:
-                runs.append([offset, len(block)])
-        entry = tarfile.TarInfo(name)
-        entry.size = sum(length for _, length in runs)
-        archive.addfile(entry, _Runs(file, runs))
-    return {"size": size, "sha256": digest.hexdigest(), "runs": runs}
-
-
-class _Runs(io.RawIOBase):
-    """Reads pieces of a file as if they were all of it."""
-
-    def __init__(self, file: Any, runs: list[list[int]]) -> None:
-        self._file = file
-        self._left = [list(run) for run in reversed(runs)]
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        found = b""
-        while self._left and (size < 0 or len(found) < size):
-            run = self._left[-1]
-            self._file.seek(run[0])
-            part = self._file.read(run[1] if size < 0 else min(run[1], size - len(found)))
-            found += part
-            run[0], run[1] = run[0] + len(part), run[1] - len(part)
-            if not run[1] or not part:
-                self._left.pop()
-        return found
-
-
-def _put_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    archive.addfile(entry, io.BytesIO(data))
-
-
-def _verified(path: Path, into: Path | None = None) -> dict[str, Any]:
-    """Compare a backup with its manifest, and write its files into a directory; return the manifest."""
-    try:
-        with tarfile.open(path, "r:") as archive:
-            members = {member.name: member for member in archive}
-            manifest = _manifest(archive, members)
-            if set(members) - {_MANIFEST} != set(manifest["files"]):
-                raise ValueError("its list of files is not that of its manifest")
-            for name, entry in manifest["files"].items():
-                _take(archive, members[name], entry, None if into is None else into / _safe(name))
-    except FileNotFoundError as error:
-        raise NotFoundError(path, "no such backup") from error
-    except OSError as error:
-        raise UnavailableError(error.filename or path, error.strerror or str(error)) from error
-    except (tarfile.TarError, EOFError, LookupError, ValueError, TypeError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DamagedError(path, f"not a whole backup: {reason}", "use another one") from error
-    return manifest
-
-
-def _manifest(archive: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo]) -> dict[str, Any]:
-    member = members.get(_MANIFEST)
-    if member is None:
-        raise ValueError("it has no manifest, so it was cut short, or is something else")
-    manifest: dict[str, Any] = json.loads(_content(archive, member).read(_LARGEST_MANIFEST))
-    if manifest["kind"] != _KIND:
-        raise ValueError(f"it is of another kind, {manifest['kind']!r:.40}")
-    texts = (manifest["catalog"], manifest["created"])
-    if not all(isinstance(text, str) for text in texts) or type(manifest["items"]) is not int:
-        raise ValueError("its manifest is damaged")
-    return manifest
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
-    stream = archive.extractfile(member) if member.isreg() else None
-    if stream is None:
-        raise ValueError(f"{member.name!r:.80} in it is no file")
-    return stream
-
-
-def _take(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, entry: Mapping[str, Any], to: Path | None
-) -> None:
-    """Check one file, and write it."""
-    size, runs = entry["size"], entry["runs"]
-    at = 0
-    for offset, length in runs:
-        if not (type(offset) is type(length) is int and at <= offset and 0 < length <= size - offset):
-            raise ValueError(f"the manifest is wrong about {member.name!r:.80}")
-        at = offset + length
-    if member.size != sum(length for _, length in runs):
-        raise ValueError(f"{member.name!r:.80} in it is damaged")
-    digest = hashlib.sha256()
-    stream = _content(archive, member)
-    if to is not None:
-        to.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as closing:
-        written = None if to is None else closing.enter_context(to.open("xb"))
-        for offset, length in runs:
-            if written is not None:
-                written.seek(offset)
-            for start in range(0, length, BLOCK):
-                part = stream.read(min(BLOCK, length - start))
-                digest.update(part)
-                if written is not None:
-                    written.write(part)
-        if written is not None:
-            written.truncate(size)
-    if digest.hexdigest() != entry["sha256"]:
-        raise ValueError(f"{member.name!r:.80} in it is damaged: its checksum is wrong")
-
-
-def _safe(name: str) -> PurePosixPath:
-    """Refuse a name that would lead out of the directory that is restored into."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or {"..", "."} & set(path.parts) or "\\" in name or ":" in name:
-        raise ValueError(f"{name!r:.80} in it would be written outside of the catalogue")
-    return path
 
 
 def _described(path: Path, manifest: Mapping[str, Any]) -> Backup:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from serupa.catalog.archive import Kind, read_archive, write_archive
 from serupa.catalog.catalog import Catalog
 from serupa.catalog.copy import difference
 from serupa.catalog.reindex import rewrite
-from serupa.errors import DamagedError, SerupaError, UnavailableError, UsageError
+from serupa.errors import ConflictError, DamagedError, SerupaError, UnavailableError, UsageError
 from serupa.items import OWN_FIELDS, is_attribute_name
 from serupa.progress import Progress, silent
 from serupa.storage.base import Point
 from serupa.storage.engine import point_uuid
-from serupa.storage.manifest import StoreLayout, replace
+from serupa.storage.local.backend import LocalBackend
+from serupa.storage.local.snapshot import points_of_snapshot
+from serupa.storage.manifest import CatalogManifest, StoreLayout, replace
+from serupa.storage.qdrant.address import parse_address
 from serupa.storage.qdrant.backend import QdrantBackend
 from serupa.storage.qdrant.lease import Lease
 from serupa.storage.qdrant.scaling import scale as scale_collection
+from serupa.storage.qdrant.snapshots import download, upload
 from serupa.storage.qdrant.store import QdrantStore
 
+KIND: Kind = "serupa server backup 1"
+
+_SNAPSHOT = re.compile(r"shards/(\d+)\.snapshot")
 _ROUNDING = 1e-5
 _NAMED = 1000
 
@@ -198,3 +209,115 @@ def _points(store: QdrantStore, names: tuple[str, ...]) -> Iterator[Point]:
 def _alike(points: list[Point]) -> bool:
     first = points[0]
     return all(p.payload == first.payload and difference(first, p) <= _ROUNDING for p in points[1:])
+
+
+def backup(address: str, target: Path) -> dict[str, Any]:
+    """Write a catalogue on a server into an archive: its manifest, its tuning, and a snapshot of each shard.
+
+    Raises
+    ------
+    UnavailableError
+        If a shard is on no node that the address names, or the archive cannot be written.
+    """
+    with Catalog.open(address) as catalog:
+        backend, store = _on_server(catalog)
+        connection = backend.connection.patient
+        lease = Lease(connection, store.collection, store.collection)  # no switch takes it away meanwhile
+        try:
+            layout = replace(catalog.manifest.layout or StoreLayout(), shards=len(_shards(backend)))
+            manifest = replace(catalog.manifest, layout=layout)
+            whitening = catalog.schema.map.whitening
+            tuning = None if whitening is None else whitening.to_bytes()
+
+            def files(folder: Path) -> Iterator[tuple[str, Path]]:
+                file = folder / "part"
+                for name, data in (("catalog.json", manifest.to_json()), ("tuning.npz", tuning)):
+                    if data is not None:
+                        file.write_bytes(data)
+                        yield name, file
+                for shard in _shards(backend):
+                    download(connection, store.collection, shard, file)
+                    yield f"shards/{shard}.snapshot", file
+
+            with tempfile.TemporaryDirectory(prefix=".serupa-", dir=target.resolve().parent) as folder:
+                return write_archive(target, KIND, str(catalog.path), store.count(), files(Path(folder)))
+        finally:
+            lease.give_back()
+
+
+def restore(archive: Path, address: str) -> dict[str, Any]:
+    """Make a catalogue on a server of a backup of one; return the backup's manifest.
+
+    Raises
+    ------
+    UsageError
+        If the backup is of a directory.
+    ConflictError
+        If there is a catalogue by this name.
+    DamagedError
+        If the backup is damaged.
+    UnavailableError
+        If the server does not take it.
+    """
+    backend = QdrantBackend(parse_address(address))
+    try:
+        if backend.exists():
+            raise ConflictError(backend.address, "there is a catalogue already", "choose another name")
+        with tempfile.TemporaryDirectory(prefix="serupa-") as folder:
+            kept = read_archive(archive, Path(folder))
+            if kept["kind"] != KIND:
+                raise UsageError(
+                    archive,
+                    "is of a directory",
+                    f"restore it into one, then: serupa copy DIR {backend.address}",
+                )
+            manifest, tuning = _kept(archive, Path(folder))
+            if "shards" in backend.address.asked:
+                raise UsageError(
+                    address, "a backup has its own shards", "change them afterwards: serupa scale"
+                )
+            catalog = Catalog(backend, backend.create(manifest, tuning, 0.0))
+            _, store = _on_server(catalog)
+            try:
+                for name in sorted(kept["files"]):
+                    if shard := _SNAPSHOT.fullmatch(name):
+                        upload(backend.connection, store.collection, int(shard[1]), Path(folder) / name)
+                catalog.put([])  # an index on every field, as after any writing
+                return kept | {"items": store.for_writing().count()}
+            except BaseException:
+                backend.collections.remove(store.collection)  # whole, or not there
+                raise
+    finally:
+        backend.close()
+
+
+def make_local(archive: Path, folder: Path) -> None:
+    """Make a catalogue in a directory of what `read_archive` wrote there of a server's backup.
+
+    Raises
+    ------
+    UnavailableError
+        If the embedded engine cannot read the server's snapshots.
+    """
+    manifest, tuning = _kept(archive, folder)
+    with tempfile.TemporaryDirectory(prefix=".serupa-", dir=folder.parent) as scratch:
+        kept = Path(scratch) / "kept"
+        folder.rename(kept)
+        folder.mkdir()
+        backend = LocalBackend(folder)
+        with Catalog(backend, backend.create(manifest, tuning, 0.0)) as catalog:
+            for snapshot in sorted((kept / "shards").iterdir()):
+                names = tuple(manifest.dimensions)
+                for batch in points_of_snapshot(snapshot, Path(scratch) / snapshot.stem, names):
+                    catalog.put(batch)
+            catalog.store.optimize()
+
+
+def _kept(archive: Path, folder: Path) -> tuple[CatalogManifest, bytes | None]:
+    """Return the manifest and the tuning of a server's backup that was written into a folder."""
+    manifest = CatalogManifest.from_json((folder / "catalog.json").read_bytes(), archive)
+    return manifest, (folder / "tuning.npz").read_bytes() if manifest.tuning is not None else None
+
+
+def _shards(backend: QdrantBackend) -> list[int]:
+    return [one["shard"] for one in backend.status()["placement"]]

@@ -63,7 +63,10 @@ def backup(
     wait: Wait = 0.0,
     json: Json = False,
 ) -> None:
-    """Write a catalogue into one file, checked on the way. Photos outside of its directory stay there."""
+    """Write a catalogue into one file, checked on the way. Photos outside of its directory stay there.
+
+    On a server: its own snapshots of every shard, taken while it serves.
+    """
     from serupa.catalog import backup as backups
 
     _tell(backups.backup(catalog, target, wait_s=wait), "written and verified", json)
@@ -72,8 +75,14 @@ def backup(
 def restore(
     archive: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.", show_default=False)],
     catalog: Annotated[
-        Path | None,
-        typer.Option("-c", "--catalog", help="A new directory.", metavar="DIR", show_default=False),
+        str | None,
+        typer.Option(
+            "-c",
+            "--catalog",
+            help="A new directory; of a server's catalogue, also a new address.",
+            metavar="DIR",
+            show_default=False,
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only verify the backup; write nothing.")] = False,
     json: Json = False,

@@ -95,7 +95,9 @@ class QdrantBackend:
 
     def create(self, manifest: CatalogManifest, tuning: bytes | None, wait_s: float) -> CatalogManifest:
         """Make the collection with its metadata, then its alias: of two who try at once, the second joins."""
-        new = replace(manifest, engine=_ENGINE, layout=self._address.layout)
+        asked = {name: getattr(self._address.layout, name) for name in self._address.asked}
+        layout = replace(manifest.layout or StoreLayout(), **asked)  # of a copy, as what it is made from
+        new = replace(manifest, engine=_ENGINE, layout=layout)
         collections = self.collections
         aliases = self.connection.patient.aliases()
         for number in itertools.count(1):
