@@ -233,14 +233,10 @@ def empty(page: Page, photo: Path) -> None:
     page.wait_for_selector("[data-state]")
 
 
-def quality(page: Page, photo: Path) -> None:
-    page.goto("/quality")
-
-
 STATES: list[Callable[[Page, Path], None]] = [
     first, dragging, indonesian, waiting, results, results_scrolled, results_end, region, filters, filtered,
     more_filters, options, why, no_result, product, product_alike, missing, text_file,
-    text_file_beside_results, too_large, damaged, gone, busy, lost, empty, quality,
+    text_file_beside_results, too_large, damaged, gone, busy, lost, empty,
 ]  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +16,8 @@ Attribute = str | int | float | bool | list[str]
 
 FieldKind = Literal["text", "number", "words"]
 """How a field is indexed: text and numbers can be filtered and counted; words is prose, only shown."""
+
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 OWN_FIELDS: dict[str, FieldKind] = {
     "id": "words",
@@ -68,6 +72,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def plain(text: str) -> str:
+    """Return a name without HTML's tags and character entities, which tables of shops often hold."""
+    return html.unescape(_TAG.sub("", text)).strip() or text
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One photo of one product.
@@ -91,8 +100,8 @@ class Item:
 
     @property
     def name(self) -> str:
-        """The name to show to people: the ``name`` attribute, else the product, else the id."""
-        return str(self.attributes.get("name") or self.product_id or self.id)
+        """The name to show to people, without HTML: the ``name`` attribute, else the product, else the id."""
+        return plain(str(self.attributes.get("name") or self.product_id or self.id))
 
     def label(self, name: str) -> Any:
         """Return the value of ``id``, ``product_id`` or an attribute; None where there is none."""

@@ -34,7 +34,7 @@ def weight(client: TestClient, address: str) -> int:
         return sum(map(len, answer.iter_raw()))
 
 
-@pytest.mark.parametrize("path", ["/", "/for-you", "/wardrobe", "/quality"])
+@pytest.mark.parametrize("path", ["/", "/for-you", "/wardrobe", "/admin"])
 def test_a_page_with_its_styles_and_modules_is_light(client: TestClient, path: str) -> None:
     page = client.get(path)
     own = set(re.findall(r'(?:href|src)="(/static/[^"#]+)"', page.text))

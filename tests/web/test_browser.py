@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -535,40 +533,6 @@ def test_empty_catalogue(browser: Browser, window: Window, tmp_path: Path) -> No
         running.stop()
 
 
-def test_quality_page_says_when_nothing_was_measured(window: Window) -> None:
-    page = window.open("/quality")
-    assert page.locator(".state h2").inner_text() == "Not measured yet"
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_quality_page_shows_table_and_figures(window: Window, sample_catalog: Catalog, theme: str) -> None:
-    folder = sample_catalog.path / "evaluation"
-    shares = {"1": 0.593, "10": 0.25}
-    values = {
-        "precision": shares, "recall": shares, "map": 0.38,
-        "ci95": {"precision": {"1": [0.54, 0.64]}, "map": [0.35, 0.41]},
-    }  # fmt: skip
-    report = {"label": "category", "items": 46, "queries": 46, "seed": 0}
-    (folder / "figures").mkdir(parents=True)
-    try:
-        metrics = {"cosine": values, "euclidean": values, "manhattan": values}
-        (folder / "evaluation.json").write_text(json.dumps(report | {"metrics": metrics}))
-        Image.new("RGB", (400, 300), "white").save(folder / "figures" / "precision-and-recall.png")
-        page = window.open("/quality", viewport=PHONE, is_mobile=True, locale="id-ID", color_scheme=theme)
-        assert page.locator("tbody tr").count() == 5
-        assert page.locator("tbody tr").first.inner_text().split() == [
-            "Presisi", "pada", "1", *["0.593", "0.540–0.640"] * 3
-        ]  # fmt: skip
-        figure = page.locator(".figures img")
-        figure.scroll_into_view_if_needed()
-        assert figure.get_attribute("alt") == "Presisi dan recall hasil-hasil pertama"
-        page.wait_for_function("() => document.querySelector('.figures img').naturalWidth === 400")
-        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-        check(page, "quality")
-    finally:
-        shutil.rmtree(folder)
-
-
 # Everybody
 
 
@@ -610,8 +574,6 @@ def test_no_barrier(window: Window, sample_photo: Path, theme: str, viewport: st
     page.goto(page.locator("#grid .name").first.get_attribute("href") or "")
     settled(page)
     check(page, "product")
-    page.goto("/quality")
-    check(page, "quality")
     page.goto("/docs")
     check(page, "reference")
 

@@ -91,6 +91,8 @@ def test_the_example_of_the_docs(page: Page, sample_photo: Path) -> None:
     assert page.locator("serupa-search canvas").is_visible()
     card = page.locator("serupa-search .card").first
     assert card.locator("img").evaluate("(one) => one.decode().then(() => one.naturalWidth)") > 0
+    shape = card.locator("img").evaluate("(one) => one.clientHeight / one.clientWidth")
+    assert shape == pytest.approx(1.25, abs=0.02)
     assert re.search(r"\d", card.locator(".price").inner_text())
     name = card.locator(".name")
     assert name.evaluate("(one) => getComputedStyle(one).fontWeight") == "600"

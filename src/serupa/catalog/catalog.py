@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog import query
+from serupa.catalog import query, reports
 from serupa.catalog.own import OwnItems
 from serupa.catalog.query import SearchRequest, conditions_of, stored_points
-from serupa.catalog.reindex import rewrite
+from serupa.catalog.reindex import Alone, rewrite
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import item_of, kind_of, kinds_for, new_fields, schema_of
 from serupa.encoders import DEFAULT, Card, is_name_of, load_encoder
@@ -329,6 +330,8 @@ class Catalog:
         if report.added or report.updated:
             self.own.forget()
             self.store.optimize(wait=self.waits_for_index)
+        if listing.name:
+            reports.keep(self.backend, "import", {"source": listing.name} | report.to_dict())
         return report
 
     def remove(self, ids: Sequence[str] = (), *, where: Where = None) -> int:
@@ -568,13 +571,14 @@ class Catalog:
         whitening: Whitening | None,
         notes: Mapping[str, Any] | None = None,
         *,
+        alone: Alone = nullcontext,
         progress: Progress | None = None,
     ) -> None:
         """Search through a whitening from now on, or without one.
 
         No photo is encoded again: raw embeddings are kept. Everything is written beside what is in use, then
         switched to in one step: a crash leaves the old or the new whole. It takes the disk space of both
-        until then. Let no other thread use the catalogue meanwhile.
+        until then. Nothing else may change the catalogue meanwhile.
 
         Parameters
         ----------
@@ -582,6 +586,9 @@ class Catalog:
             None goes back to the search as the encoder made it.
         notes : mapping, optional
             JSON-ready values to remember it by; `tuning` and `info` return them.
+        alone : callable, optional
+            Makes a context in which no other thread uses the catalogue: that of the last step. Without it,
+            let none use it at all.
         progress : callable, optional
             Called with what is being done, how much is done, and of how much.
 
@@ -602,7 +609,7 @@ class Catalog:
         if whitening is not None:
             when = datetime.now(UTC).isoformat(timespec="seconds")
             tuning = TuningInfo(dimension=whitening.dimension, when=when, notes=dict(notes or {}))
-        rewrite(self, replace(self.manifest, tuning=tuning), whitening, progress)
+        rewrite(self, replace(self.manifest, tuning=tuning), whitening, progress, alone)
 
     def use_kinds(self, share: float | None = None, *, progress: Progress | None = None) -> None:
         """Let the kind of garment count from now on, another share of it, or (0) the look alone.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from serupa.learning.whitening import Whitening
 
 
+Alone = Callable[[], AbstractContextManager[None]]
+"""Makes a context in which no other thread uses a catalogue."""
+
+
 def rewrite(
     catalog: Catalog,
     wanted: CatalogManifest,
     whitening: Whitening | None,
     progress: Progress | None = None,
+    alone: Alone = nullcontext,
 ) -> None:
     """Write all points anew, as a manifest wants them, and switch to them.
 
@@ -35,15 +41,20 @@ def rewrite(
     whitening : Whitening or None
         What its tuning is.
     progress : callable, optional
+    alone : callable, optional
+        Makes a context in which no other thread uses the catalogue: that of the last step.
     """
     data = None if whitening is None else whitening.to_bytes()
-    with catalog.backend.begin(catalog.store) as draft:
+    with ExitStack() as stack:
+        draft = stack.enter_context(catalog.backend.begin(catalog.store))
         store = draft.create(wanted, data)
         after = schema_of(wanted, lambda _: data or b"", catalog.own)
         copying = Copying(catalog.store.for_writing(), store.for_writing(), catalog.schema, after)
         copying.copy(catalog.manifest.fields, progress or silent)
-        manifest = draft.commit(copying.catch_up)
-        catalog.manifest, catalog.store, catalog.schema = manifest, store, after
+        with alone():
+            manifest = draft.commit(copying.catch_up)
+            catalog.manifest, catalog.store, catalog.schema = manifest, store, after
+            stack.close()  # what was replaced is closed while nobody reads it
     catalog.own.forget()
 
 

@@ -58,7 +58,7 @@ def evaluate(
 
     Each query is left out of its own results. Every measure comes with a 95 % interval.
     """
-    from serupa.catalog import Catalog
+    from serupa.catalog import Catalog, reports
     from serupa.cli.progress import steps
     from serupa.evaluation.experiment import compare_catalog, evaluate_catalog, report_catalog
 
@@ -78,6 +78,7 @@ def evaluate(
             progress=progress,
         )
         result = measure(opened)
+        reports.keep(opened.backend, "evaluation", result.to_dict())
         page = None if report is None else report_catalog(opened, result, report, progress=progress)
         differences = (
             [] if compare is None else compare_catalog(opened, result, compare, measure, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -181,7 +180,7 @@ def compare_catalog(
 def report_catalog(
     catalog: Catalog, evaluation: Evaluation, directory: Path, *, progress: Progress | None = None
 ) -> Path:
-    """Write the report of a catalogue's evaluation, and keep it with the catalogue for the web application.
+    """Write the report of a catalogue's evaluation.
 
     See `serupa.evaluation.report.write_report` for what is written and raised.
 
@@ -201,12 +200,6 @@ def report_catalog(
         title=f"{name}: search by {evaluation.label}",
         progress=progress,
     )
-    if (
-        catalog.backend.folder is not None
-        and (catalog.backend.folder / "evaluation").resolve() != directory.resolve()
-    ):
-        shutil.rmtree(catalog.backend.folder / "evaluation", ignore_errors=True)
-        shutil.copytree(directory, catalog.backend.folder / "evaluation")
     return page
 
 

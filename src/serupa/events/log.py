@@ -105,7 +105,7 @@ class EventLog:
     def __init__(self, folder: str | os.PathLike[str], days: int) -> None:
         if days < 1:
             raise UsageError("events", "are kept for at least a day", "0 days is no log at all")
-        self._folder, self._days = Path(folder), days
+        self.folder, self._days = Path(folder), days
         self._lock = threading.Lock()
         self._swept: date | None = None
 
@@ -122,7 +122,7 @@ class EventLog:
         try:
             with self._lock:
                 if self._swept != now.date():
-                    make_directory(self._folder)
+                    make_directory(self.folder)
                     self._sweep(now.date())
                 # one write to a file open for appending: lines of several processes do not mix
                 descriptor = os.open(self._path(now.date()), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -132,14 +132,14 @@ class EventLog:
                     os.close(descriptor)
         except OSError as error:
             raise UnavailableError(
-                self._folder, f"events cannot be written: {error.strerror or error}"
+                self.folder, f"events cannot be written: {error.strerror or error}"
             ) from None
 
     def _path(self, day: date) -> Path:
-        return self._folder / f"{day.isoformat()}.jsonl"
+        return self.folder / f"{day.isoformat()}.jsonl"
 
     def _sweep(self, today: date) -> None:
-        for day, path in _days(self._folder):
+        for day, path in _days(self.folder):
             if day <= today - timedelta(days=self._days):
                 path.unlink(missing_ok=True)
         self._swept = today

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +47,7 @@ from serupa.vectors import Metric, unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
+    from serupa.catalog.reindex import Alone
 
 Codes = w.Codes
 
@@ -136,6 +138,7 @@ def tune(
     *,
     force: bool = False,
     seed: int = 0,
+    alone: Alone = nullcontext,
     progress: Progress = silent,
 ) -> Tuning:
     """Learn from a catalogue's own products, and search with what was learned if that is shown to be better.
@@ -146,13 +149,15 @@ def tune(
     Parameters
     ----------
     catalog : Catalog
-        Changed in one step (`Catalog.use_whitening`); let no other thread use it meanwhile.
+        Changed in one step (`Catalog.use_whitening`).
     labels : str or mapping of str to float
         What photos that should lie close share: one label, or several with their weights. The first decides.
     force : bool
         Search with what was learned even where no gain is shown.
     seed : int
         Of the folds and the bootstrap.
+    alone : callable, optional
+        As for `Catalog.use_whitening`.
     progress : callable, optional
         Called with what is being done, how much is done, and of how much.
 
@@ -190,7 +195,7 @@ def tune(
         progress=progress,
     )
     if tuning.found or force:
-        catalog.use_whitening(tuning.whitening, tuning.notes(), progress=progress)
+        catalog.use_whitening(tuning.whitening, tuning.notes(), alone=alone, progress=progress)
     return tuning
 
 
@@ -222,8 +227,8 @@ def parse_labels(texts: Sequence[str]) -> dict[str, float]:
     return labels
 
 
-def undo(catalog: Catalog, *, progress: Progress = silent) -> None:
-    """Go back to the search as the encoder made it; `progress` as in `tune`.
+def undo(catalog: Catalog, *, alone: Alone = nullcontext, progress: Progress = silent) -> None:
+    """Go back to the search as the encoder made it; `alone` and `progress` as in `tune`.
 
     Raises
     ------
@@ -232,7 +237,7 @@ def undo(catalog: Catalog, *, progress: Progress = silent) -> None:
     """
     if catalog.manifest.tuning is None:
         raise UsageError(catalog.path, "is not tuned, there is nothing to undo")
-    catalog.use_whitening(None, progress=progress)
+    catalog.use_whitening(None, alone=alone, progress=progress)
 
 
 def learn(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import serupa
 from serupa.errors import MissingExtraError
+from serupa.web.admin import admin
 from serupa.web.advice import advice
 from serupa.web.settings import Settings
 
@@ -93,6 +94,7 @@ def create_app(catalog: Catalog, settings: Settings | None = None, *, name: str 
     app.include_router(api)
     app.include_router(advice)
     app.include_router(events)
+    app.include_router(admin)
     app.include_router(health)
     app.include_router(reference)
     app.include_router(pages)

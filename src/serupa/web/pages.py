@@ -1,46 +1,29 @@
-"""The pages for people: search, one item, and the quality of the catalogue's search."""
+"""The pages for people: the shopper's, and one for those who run the search."""
 
 from __future__ import annotations
 
 import html
-import re
-from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
 from serupa.errors import NotFoundError
 from serupa.web.assets import assets
-from serupa.web.problems import ProblemError
 from serupa.web.routes import detail, told
 from serupa.web.routing import ItemId, Serving
 from serupa.web.schemas import ItemOut
-from serupa.web.security import may_see
-from serupa.web.texts import in_language
+from serupa.web.security import UNFRAMED, may_see
+from serupa.web.texts import ADMIN_TEXTS, in_language, language_of
 
 pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
 _templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")), context_processors=[in_language])
 _templates.env.globals |= {"static": assets.url, "modules_of": assets.modules}
 _templates.env.filters["plain"] = html.unescape  # tables of shops often hold HTML's character entities
-
-_FIGURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(svg|png)")
-_ORDER = (  # what a reader asks first comes first; figures that are not known come last
-    "precision-and-recall",
-    "similarity-of-pairs",
-    "map-of-items",
-    "example-queries",
-    "best-queries",
-    "worst-queries",
-    "largest-classes",
-    "images-per-class",
-)
-
 
 _PAGE: dict[str, Any] = {"methods": ["GET", "HEAD"]}
 
@@ -103,29 +86,12 @@ async def wardrobe_page(request: Request) -> Response:
     return _page(request, "wardrobe.html")
 
 
-@pages.api_route("/quality", **_PAGE)
-async def quality_page(request: Request, service: Serving) -> Response:
-    """Show the catalogue's last evaluation, if there is one."""
-    folder = service.catalog.backend.folder
-    report, figures = await service.reading(lambda: (_report(folder), _figures(folder)))
-    context = {
-        "report": report,
-        "figures": [
-            {"url": f"/quality/figures/{path.name}", "name": path.stem, "title": _title(path.stem)}
-            for path in _shown(figures.values())
-        ],
-    }
-    return _page(request, "quality.html", context)
-
-
-@pages.get("/quality/figures/{name}")
-async def figure(service: Serving, name: str) -> Response:
-    """Return a figure of the evaluation: one of those that are there, never a path that is made up."""
-    folder = service.catalog.backend.folder
-    figures = await service.reading(lambda: _figures(folder))
-    if name not in figures:
-        raise ProblemError(404, "the evaluation has no such figure")
-    return FileResponse(figures[name], headers={"Cache-Control": "no-cache"})
+@pages.api_route("/admin", **_PAGE)
+async def admin_page(request: Request) -> Response:
+    """Show the page of those who run the search; without the API key there is nothing on it."""
+    page = _page(request, "admin.html", {"admin_texts": ADMIN_TEXTS[language_of(request)]})
+    page.headers.update(UNFRAMED)
+    return page
 
 
 def missing_page(request: Request) -> Response | None:
@@ -134,54 +100,3 @@ def missing_page(request: Request) -> Response | None:
     if programs or "text/html" not in request.headers.get("accept", ""):
         return None
     return _page(request, "missing.html", status=404)
-
-
-class _Means(msgspec.Struct):
-    """Means of one metric, and intervals where there are any."""
-
-    precision: dict[str, float]
-    recall: dict[str, float]
-    map: float
-    ci95: dict[str, dict[str, tuple[float, float]] | tuple[float, float] | None] | None = None
-
-
-class _Report(msgspec.Struct):
-    """What the page shows of an evaluation."""
-
-    metrics: Annotated[dict[str, _Means], msgspec.Meta(min_length=1)]
-    label: str
-    queries: int
-    items: int | None = None
-    seed: int | None = None
-
-
-def _report(folder: Path | None) -> _Report | None:
-    """Return an evaluation that `serupa evaluate --report` has left; None where there is none to show."""
-    if folder is None:
-        return None
-    try:
-        return msgspec.json.decode((folder / "evaluation" / "evaluation.json").read_bytes(), type=_Report)
-    except (OSError, msgspec.MsgspecError, RecursionError):
-        return None
-
-
-def _figures(folder: Path | None) -> dict[str, Path]:
-    """Return the figures of an evaluation by name."""
-    if folder is None:
-        return {}
-    files = [*folder.glob("evaluation/*.*"), *folder.glob("evaluation/figures/*.*")]
-    return {path.name: path for path in sorted(files) if _FIGURE.fullmatch(path.name)}
-
-
-def _shown(figures: Iterable[Path]) -> list[Path]:
-    """Return each figure once, in the format that takes fewer bytes, in the order of the page."""
-    formats: dict[str, list[Path]] = {}
-    for path in figures:
-        formats.setdefault(path.stem, []).append(path)
-    smallest = [min(paths, key=lambda path: path.stat().st_size) for paths in formats.values()]
-    place = {stem: number for number, stem in enumerate(_ORDER)}
-    return sorted(smallest, key=lambda path: (place.get(path.stem, len(place)), path.stem))
-
-
-def _title(stem: str) -> str:
-    return re.sub(r"[_-]+", " ", stem).capitalize()

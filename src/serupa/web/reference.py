@@ -22,6 +22,8 @@ _TAGS = {
     "items": "Items",
     "catalogue": "Catalogue",
     "advice": "Advice",
+    "events": "Events",
+    "admin": "Admin",
     "operation": "Operation",
 }
 

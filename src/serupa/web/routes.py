@@ -119,7 +119,7 @@ async def explanation(request: Request, service: Serving) -> ExplainOut:
         except InvalidInputError as error:
             raise photo_problem(error) from None
 
-    return await service.answered(request, service.pool.run(work))
+    return await service.answered(request, service.pool.run(service.shared.reading(work)))
 
 
 @api.get("/items", **described("items", "List items", ItemPage))

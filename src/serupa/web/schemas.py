@@ -191,6 +191,7 @@ class ItemOut(BaseModel):
 
     id: str
     product_id: str | None
+    name: str = Field(description="What people are to read: the name, else the product, else the id.")
     image: str = Field(description="Address of its photo; add `?size=` for its long side in pixels.")
     attributes: dict[str, str | int | float | bool | list[str]]
     offer: OfferOut
@@ -201,6 +202,7 @@ class ItemOut(BaseModel):
         return cls(
             id=item.id,
             product_id=item.product_id,
+            name=item.name,
             image=image_url(item.id),
             attributes=dict(item.attributes),
             offer=OfferOut.of(offer_of(item)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -15,6 +17,7 @@ from fastapi import Request
 from serupa.catalog import Catalog
 from serupa.catalog.counts import Counts
 from serupa.catalog.query import SearchRequest, check
+from serupa.catalog.reindex import Alone
 from serupa.catalog.results import SearchResult
 from serupa.catalog.schema import content_of
 from serupa.errors import SerupaError, UsageError
@@ -24,6 +27,7 @@ from serupa.images import Crop
 from serupa.styling.advisor import Advisor
 from serupa.styling.shopfront import Shopfront
 from serupa.web.front import Front
+from serupa.web.jobs import Jobs, Shared
 from serupa.web.logs import ClientGoneError
 from serupa.web.metrics import Metrics
 from serupa.web.pool import EncodingPool
@@ -81,6 +85,7 @@ class Service:
         self.thumbnails = Thumbnails(cache_dir() / "thumbnails" / name, int(settings.thumbnails_mb * 1e6))
         self.explains = False
         self.events = _event_log(catalog, settings)
+        self.shared, self.jobs = Shared(), Jobs()
         self._uploads = Uploads(catalog, settings.photos)
         self._pool: EncodingPool | None = None
         self._retired: list[EncodingPool] = []
@@ -111,7 +116,7 @@ class Service:
         self._drawers = ThreadPoolExecutor(2, "thumbnail")
         self._learner = ThreadPoolExecutor(1, "learn")
         self._recorder = ThreadPoolExecutor(1, "events")
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)
         self._counting = asyncio.create_task(self._count())
@@ -158,6 +163,7 @@ class Service:
         """Finish what was begun and end the threads."""
         if self._refreshing is not None:
             self._refreshing.cancel()
+        self.jobs.close()
         for pool in (*self._retired, *([self._pool] if self._pool else [])):
             pool.close()
         self._pool, self._retired = None, []
@@ -178,7 +184,7 @@ class Service:
 
     async def reading(self, work: Callable[[], _T]) -> _T:
         """Run something that reads the catalogue, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._searchers, work)
+        return await asyncio.get_running_loop().run_in_executor(self._searchers, self.shared.reading(work))
 
     async def writing(self, work: Callable[[Uploads], _T]) -> _T:
         """Run something that changes the catalogue: one after the other."""
@@ -188,6 +194,34 @@ class Service:
             self._changes += 1
             self._taught.set()
 
+    def exchanging(self, work: Callable[[Alone], _T]) -> _T:
+        """Run something, out of a job, that exchanges the catalogue's store: other changes wait for it.
+
+        Learning reads for long: it is waited for first, so that searches wait for the last step alone.
+        """
+
+        @contextmanager
+        def alone() -> Iterator[None]:
+            begun, ended = threading.Event(), threading.Event()
+
+            def hold() -> None:
+                begun.set()
+                ended.wait()
+
+            self._learner.submit(hold)
+            begun.wait()
+            try:
+                with self.shared.alone():
+                    yield
+            finally:
+                ended.set()
+
+        try:
+            return self._writer.submit(work, alone).result()
+        finally:
+            self._changes += 1
+            self._loop.call_soon_threadsafe(self._taught.set)
+
     async def drawing(self, work: Callable[[], _T]) -> _T:
         """Run something that reads or makes a thumbnail."""
         if self._thumbnails_waiting >= _THUMBNAILS_WAITING:
@@ -195,7 +229,7 @@ class Service:
             raise busy("too many photos are being made smaller")
         self._thumbnails_waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._drawers, work)
+            return await asyncio.get_running_loop().run_in_executor(self._drawers, self.shared.reading(work))
         finally:
             self._thumbnails_waiting -= 1
 

@@ -19,6 +19,8 @@ def _read(code: str) -> dict[str, str]:
 
 
 TEXTS = {code: _read(code) for code in ("en", "id")}
+ADMIN_TEXTS = {code: json.loads((_FOLDER / f"admin-{code}.json").read_text("utf-8")) for code in TEXTS}
+"""What only the page of those who run the search has: shoppers do not load it."""
 
 
 def language_of(request: Request) -> str:

@@ -18,7 +18,7 @@
  * @property {string | null} brand
  * @property {boolean | null} in_stock
  */
-/** @typedef {{ id: string, product_id: string | null, image: string, attributes: Record<string, Attribute>, offer: Offer }} Item */
+/** @typedef {{ id: string, product_id: string | null, name: string, image: string, attributes: Record<string, Attribute>, offer: Offer }} Item */
 /** @typedef {Item & { photos: Item[] }} ItemDetail */
 /** @typedef {Item & { rank: number, distance: number, similarity: number, because?: string | null, search?: string | null }} Hit */
 /**
@@ -190,6 +190,18 @@ export class Client {
    */
   bought(item, search = null) {
     return this.#tell("/events/purchase", { item, search });
+  }
+
+  /**
+   * Whatever has no method here: the JSON at a path below /api/v1, null where there is none.
+   * @param {string} path
+   * @param {{ method?: string, body?: FormData | object, signal?: AbortSignal }} [options]
+   * @returns {Promise<any>}
+   */
+  async request(path, { body, ...options } = {}) {
+    const sent = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
+    const response = await this.#ask(`${this.#server}${ROOT}${path}`, { body: sent, ...options });
+    return response.status === 204 ? null : response.json();
   }
 
   /** What the catalogue is and holds, and what the server takes. */

@@ -55,12 +55,13 @@ STYLE.replaceSync(`
   .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(var(--serupa-card, 160px), 45%), 1fr)); gap: 24px 12px; list-style: none; }
   .grid.busy { opacity: 0.5; }
   .card { display: block; width: 100%; color: inherit; font: inherit; text-align: start; text-decoration: none; background: none; border: 0; cursor: pointer; }
-  .card img { display: block; width: 100%; aspect-ratio: 4 / 5; object-fit: cover; background: var(--serupa-tint, light-dark(#efedea, #262422)); border-radius: var(--serupa-radius, 4px); }
+  .card img { display: block; width: 100%; height: auto; aspect-ratio: 4 / 5; object-fit: cover; background: var(--serupa-tint, light-dark(#efedea, #262422)); border-radius: var(--serupa-radius, 4px); }
   .name { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding-top: 8px; }
   .card:hover .name { text-decoration: underline; }
   .price s { color: var(--serupa-soft, light-dark(#5f5b55, #aaa59d)); }
   .sale { color: var(--serupa-accent, light-dark(#bf3417, #ff7d5c)); }
   .more { display: flex; justify-content: center; padding-top: 24px; }
+  @media (hover: none) { .mouse-only { display: none; } }
   .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `);
 
@@ -94,7 +95,7 @@ export class SerupaSearch extends HTMLElement {
       more: h("p", { class: "more", hidden: true }, h("button", { type: "button", class: "button", part: "button more", onclick: () => this.#ask({ more: true }) }, this.#text("more"))),
     };
     parts.drop = h("div", { class: "drop", part: "drop" },
-      parts.photo, h("label", { class: "button choose", part: "button choose" }, parts.label, input), h("span", { class: "soft" }, this.#text("drop")));
+      parts.photo, h("label", { class: "button choose", part: "button choose" }, parts.label, input), h("span", { class: "soft mouse-only" }, this.#text("drop")));
     this.shadowRoot.append(h("section", { "aria-label": this.#text("title") }, parts.drop, parts.status, parts.grid, parts.more));
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) parts.drop.addEventListener(type, this);
     const item = this.getAttribute("item");
@@ -192,7 +193,6 @@ export class SerupaSearch extends HTMLElement {
 
   #card(client, hit) {
     const { offer } = hit;
-    const name = String(hit.attributes.name || hit.product_id || hit.id);
     const money = (amount) => priceOf(amount, offer.currency, this.#language);
     const select = (event) => {
       client.clicked(hit, offer.url ? "shop" : "item");
@@ -201,7 +201,7 @@ export class SerupaSearch extends HTMLElement {
     const link = offer.url ? { href: offer.url, rel: "noopener", target: this.getAttribute("target") } : { type: "button" };
     return h("li", {}, h(offer.url ? "a" : "button", { class: "card", part: "card", ...link, onclick: select },
       h("img", { src: client.photo(hit, 480), alt: "", width: "4", height: "5", loading: "lazy", decoding: "async", part: "picture" }),
-      h("span", { class: "name", part: "name" }, name),
+      h("span", { class: "name", part: "name" }, hit.name),
       offer.brand && h("span", { class: "soft", part: "brand" }, offer.brand, " "),
       offer.price !== null && h("span", { class: "price", part: "price" },
         h("span", { class: offer.list_price ? "sale" : null }, money(offer.price)),
