@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from serupa import AddReport, Catalog, Item, UnavailableError
+from serupa import AddReport, Catalog, Item, NotFoundError, UnavailableError
 from serupa.cli.commands import app
 from serupa.cluster import add_with_ray
 from tests.conftest import draw_photo
@@ -98,7 +98,9 @@ def workers() -> set[int]:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds workers in /proc")
-def test_a_killed_worker_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_worker_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("serupa.cluster.BATCH", 16)
     photos = [Item(f"p{n}", str(draw_photo(tmp_path / f"{n}.png", n, (64, 64)))) for n in range(160)]
     before, killed = workers(), []
@@ -114,6 +116,8 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         assert killed
         assert (report.added, report.failures) == (160, [])
         assert {item.id for item in catalog.items()} == {photo.id for photo in photos}
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")  # nor does Ray speak of it
 
 
 def test_no_room(tmp_path: Path, items: list[Item]) -> None:
@@ -137,7 +141,7 @@ def test_a_worker_that_cannot_begin_says_why(
                 "timeout_s": None,
             },
         )
-        with pytest.raises(UnavailableError, match="a worker: cannot go on: .*no catalogue there"):
+        with pytest.raises(NotFoundError, match="nothing-there: no catalogue there"):
             add_with_ray(catalog, items[:2], workers=1)
 
 

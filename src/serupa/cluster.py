@@ -13,22 +13,26 @@ All writes may be repeated, so that a worker that is lost is simply replaced: Ra
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
-import re
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 import numpy as np
 
+from serupa import errors
 from serupa.catalog import Catalog
 from serupa.catalog.ingest import AddReport, gone_from, remembered
-from serupa.errors import MissingExtraError, UnavailableError
+from serupa.errors import MissingExtraError, SerupaError, UnavailableError
 from serupa.filters import Filter
 from serupa.items import Failure, FieldKind, Item
 from serupa.sources import Listing, Source, SourceOptions, read_source
@@ -44,6 +48,9 @@ WAVE = 50_000
 BATCH = 128
 """Items that a worker is given at once: what a lost worker costs at most."""
 
+_log = logging.getLogger("serupa.cluster")
+
+_RAYS_LISTENER = "ray_listen_error_messages"
 _THREADS = 4
 _LOOKUP = 256
 
@@ -134,24 +141,32 @@ class Worker:
 
     def __init__(self, told: Mapping[str, Any], threads: int) -> None:
         os.environ["SERUPA_THREADS"] = str(threads)
-        self._outbox: _Outbox | None = None
+        self._outbox = None if "address" in told else _Outbox()
+        self._told = told
         self._source, self._replace, self._timeout_s = told["source"], told["replace"], told["timeout_s"]
-        if "address" in told:
-            self._catalog = Catalog.open(told["address"])
-        else:
-            self._outbox = _Outbox()
-            manifest = CatalogManifest.from_json(told["manifest"], "the catalogue")
-            relay = _Relay(manifest, told["tuning"], self._outbox)
-            self._catalog = Catalog(cast("Backend", relay), manifest)
 
     def __call__(self, batch: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
-        """Index items; return one row: what came of it, and what is still to be written."""
+        """Index items; return one row: what came of it, and what is still to be written.
+
+        An error of ours is a row, too: raised here, it would come out as a text of Ray's.
+        """
         items = [Item(**json.loads(one)) for one in batch["item"]]
-        if self._outbox is None:
-            return {"report": [_written(self._add(items))]}
-        self._outbox.clear([json.loads(one) for one in batch["stored"] if one])
-        report = self._add(items)
+        try:
+            if self._outbox is None:
+                return {"report": [_written(self._add(items))]}
+            self._outbox.clear([json.loads(one) for one in batch["stored"] if one])
+            report = self._add(items)
+        except SerupaError as error:
+            plain = next(one for one in type(error).__mro__ if one.__init__ is SerupaError.__init__)  # type: ignore[misc]
+            return {"error": [json.dumps([plain.__name__, str(error.subject), error.problem, error.hint])]}
         return {"report": [_written(report)]} | self._outbox.rows(tuple(self._catalog.manifest.dimensions))
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        if self._outbox is None:
+            return Catalog.open(self._told["address"])
+        manifest = CatalogManifest.from_json(self._told["manifest"], "the catalogue")
+        return Catalog(cast("Backend", _Relay(manifest, self._told["tuning"], self._outbox)), manifest)
 
     def _add(self, items: Sequence[Item]) -> AddReport:
         part = Listing(lambda: iter(items), self._source, timeout_s=self._timeout_s, is_part=True)
@@ -232,12 +247,30 @@ class _Relay:
         """Leave it to whoever writes the points."""
 
 
+class _WithoutNotices:
+    """Standard output without what Ray's listener prints there of workers that were lost and replaced."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, unless it is the listener that does."""
+        if threading.current_thread().name == _RAYS_LISTENER:
+            _log.debug("Ray: %s", text.strip())
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Cluster:
     """A Ray cluster: one that is there, or one of this machine's own for as long as it is needed."""
 
     def __init__(self, address: str | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # lost workers are replaced
         try:
             import ray
             import ray.data
@@ -246,6 +279,7 @@ class _Cluster:
         self._ray = ray
         self._address = address
         self._own = False
+        self._quiet = contextlib.redirect_stdout(cast("TextIO", _WithoutNotices(sys.stdout)))
 
     def __enter__(self) -> Self:
         ray = self._ray
@@ -262,11 +296,13 @@ class _Cluster:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        self._quiet.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         if self._own:
             self._ray.shutdown()
+        self._quiet.__exit__(*error)
 
     def plan(self, workers: int | None, threads: int | None) -> dict[str, int]:
         """Return how many workers there are to be, with how many processors and GPUs each."""
@@ -302,7 +338,11 @@ class _Cluster:
             num_gpus=plan["gpus"],
         )  # a worker that is lost is replaced, its batch given to another: Ray Data's own default
         try:
-            yield from dataset.iter_rows()
+            for row in dataset.iter_rows():
+                if "error" in row:
+                    kind, *told = json.loads(row["error"])
+                    raise getattr(errors, kind)(*told)
+                yield row
         except self._ray.exceptions.RayError as error:
             raise UnavailableError("a worker", f"cannot go on: {_line(error)}") from error
 
@@ -371,12 +411,6 @@ def _bytes(vector: Any) -> bytes:
 
 
 def _line(error: Exception) -> str:
-    """Return what went wrong, in a worker or here, on one line: our own words where there are any."""
-    told: list[str] = []
-    following: BaseException | None = error
-    while following is not None and len(told) < 8:
-        told.append(str(following))
-        following = getattr(following, "cause", None) or following.__cause__ or following.__context__
-    own = re.findall(r"serupa\.errors\.\w+: (.+)", "\n".join(told))
-    lines = [line.strip() for text in told for line in text.splitlines()[-1:] if line.strip()]
-    return str(own[-1] if own else lines[-1] if lines else type(error).__name__)[:300]
+    """Return what went wrong with Ray, in its own words, on one line."""
+    lines = str(error).strip().splitlines()
+    return (lines[-1].strip() if lines else type(error).__name__)[:300]

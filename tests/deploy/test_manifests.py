@@ -100,7 +100,11 @@ def test_selectors_find_what_they_are_for() -> None:
     assert of_kind(scaled["kind"])[scaled["name"]]
     stateful = of_kind("StatefulSet")["qdrant"]["spec"]
     assert of_kind("Service")[stateful["serviceName"]]["spec"]["clusterIP"] == "None"
-    assert stateful["replicas"] == 3
+    assert stateful["replicas"] == 3 and stateful["podManagementPolicy"] == "Parallel"
+    apart = stateful["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (rule,) = apart["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert set(rule["labelSelector"]["matchLabels"].items()) <= labels(stateful["template"])
+    assert set(of_kind("PodDisruptionBudget")) == {"qdrant", "serupa"}
     allowed = {
         next(iter(peer["podSelector"]["matchLabels"].items()))
         for rule in of_kind("NetworkPolicy")["qdrant"]["spec"]["ingress"]
@@ -136,16 +140,20 @@ def commands() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", ["index", "api", "Deployment serupa", "Job index"])
-def test_serupa_takes_the_commands(name: str) -> None:
+def test_serupa_takes_the_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import typer
 
     from serupa.cli.commands import app
 
+    nodes = of_kind("ConfigMap")["qdrant"]["data"]["nodes"]
+    monkeypatch.setenv("SERUPA_QDRANT_URL", nodes)
     command, *arguments = commands()[name]
     parsed = typer.main.get_command(app).commands[command].make_context(command, list(arguments))  # type: ignore[attr-defined]
     address = parse_address(parsed.params["catalog"])
     assert address.name == "shop"
     assert {node.port for node in address.nodes} == {6333}
+    pods = [f"qdrant-{number}.qdrant-nodes" for number in range(3)]
+    assert [node.host for node in address.nodes] in (["qdrant"], pods)  # Compose, and Kubernetes
 
 
 def test_probes_and_limits_are_serupas(catalog: Catalog, tmp_path: Path) -> None:
@@ -153,6 +161,8 @@ def test_probes_and_limits_are_serupas(catalog: Catalog, tmp_path: Path) -> None
     container = pods()["Deployment serupa"]["spec"]["containers"][0]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in paths
+    for probe in ("startupProbe", "livenessProbe"):  # what restarts it never asks the store
+        assert container[probe]["httpGet"]["path"] == "/healthz"
     written = of_kind("ConfigMap")["serupa"]["data"]["serve.toml"]
     (tmp_path / "serve.toml").write_text(written)
     settings = load_settings(tmp_path / "serve.toml", environment={})

@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from serupa import Catalog, Item
 from serupa.catalog.reindex import Copying
+from serupa.cli.commands import app
 from serupa.errors import ConflictError, NotFoundError, UnavailableError, UsageError
 from serupa.learning.whitening import fit_whitening
 from serupa.storage.manifest import StoreLayout
@@ -396,6 +399,37 @@ def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
                 patch.setenv("SERUPA_QDRANT_API_KEY", "a key of the server's")
                 with pytest.raises(NotFoundError), pytest.warns(UserWarning):
                     Catalog.open(address)
+
+
+@pytest.mark.slow
+def test_every_command_takes_an_address(catalog: Catalog, address: str, tmp_path: Path) -> None:
+    """Each does what it does with a directory; what cannot be done on a server says so."""
+
+    def run(*command: str) -> str:
+        done = CliRunner().invoke(app, [command[0], *command[1:], "-c", address])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+        return done.output
+
+    photo = catalog.get("item-00").image
+    catalog.use_whitening(whitening(catalog))
+    for command in (
+        ("info",),
+        ("check", "--deep"),
+        ("search", photo),
+        ("similar", "item-00"),
+        ("recommend", "--like", "item-00"),
+        ("evaluate", "--label", "product_id"),
+        ("explain", photo, "item-01", "--json"),
+        ("export", "--out", str(tmp_path / "out")),
+        ("kinds", "--off"),
+        ("scale",),
+        ("tune", "--break-lock"),
+        ("tune", "--undo"),
+        ("backup", str(tmp_path / "backup")),
+        ("remove", "item-00"),
+    ):
+        run(*command)
+    assert len(catalog.refreshed()) == 23
 
 
 def test_info(catalog: Catalog) -> None:

@@ -65,6 +65,14 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
     DamagedError
         If anything is not what was written: its subject is what.
     """
+    if is_server(catalog):
+        from serupa.catalog.server import check as look
+
+        with Catalog.open(catalog) as opened:
+            report = look(opened)
+            if problem := report.problem(opened.path):
+                raise problem
+            return report.items
     path = Path(catalog)
     backend = LocalBackend(path)
     manifest = backend.load()
