@@ -42,7 +42,8 @@ def test_everything_grows_with_what_it_depends_on() -> None:
 
 def test_what_binds() -> None:
     assert size(Demand(10**9)).bound_by == "memory"
-    assert size(Demand(10**9, dimension=128, tuned=True, quantization="binary")).bound_by == "disk"
+    kept = Demand(10**9, dimension=128, tuned=True, quantization="binary", searches_per_s=10)
+    assert size(kept).bound_by == "disk"
     assert size(Demand(10**6, searches_per_s=100_000)).bound_by == "searches"
     assert size(Demand(10**6, replicas=1)).nodes == 1
     assert size(Demand(10**6, replicas=5)).bound_by == "replicas"

@@ -60,16 +60,16 @@ FIGURES = {
     "node_cpus": Figure(16, "processors", "assumed", "a common size beside 64 GB"),
     "node_hour": Figure(0.80, "$ an hour", "assumed", "16 processors, 64 GB and NVMe; put in your own price"),
     "search_ms": Figure(
-        3.6,
+        16.2,
         "ms of a processor, in a shard of a million x 1,280",
         "measured",
-        "bench/graph.py --bits 8 --links 16: 1.6 at 200,000, recall 0.992; from there by the root",
+        "on a server: p50 8.1 at 250,000 over gRPC, the client's part in it; from there by the root",
     ),
     "search_growth": Figure(
         0.5,
         "power of a shard's points",
         "measured",
-        "bench/search.py: 0.51 from 70,000 to 200,000 in one graph; beyond assumed",
+        "on a server: 0.46 from 60,000 to 250,000; beyond assumed",
     ),
     "search_fixed": Figure(
         0.4,

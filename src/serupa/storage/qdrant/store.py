@@ -20,8 +20,8 @@ from serupa.vectors import Metric, Vector
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
-# Lighter than embedded (store/edge.py): a server deals points into segments, a graph each, and searches them
-# at once. Not measured on a server yet.
+# Lighter than embedded (local/store.py): a server deals points into segments, a graph each, and searches them
+# at once. On 1.18.3 recall@10 is 0.9993 at 250,000 points: bench/server.py tells what fewer candidates give.
 _M = 16
 _EF_CONSTRUCT = 128
 _EF_SEARCH = 200
