@@ -127,3 +127,54 @@ def test_a_host_where_nobody_answers_is_given_up(server: Server, monkeypatch: py
     assert "given up" in str(caught.value)
     time.sleep(0.6)
     assert http.fetch(f"{server.base}/ok", LIMIT).data == b"content"
+
+
+@pytest.fixture
+def other(server: Server) -> Iterator[Server]:
+    with Server() as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.shutdown()
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.1", "2130706433", "[::ffff:127.0.0.1]", "LOCALHOST", "127.0.0.1."]
+)
+def test_nobody_sends_us_to_a_private_address(server: Server, other: Server, host: str) -> None:
+    """Whatever is asked there, a machine that only we can reach does not get it."""
+    there = f"http://{host}:{other.server_address[1]}/ok"
+    with pytest.raises(SerupaError):
+        http.fetch(f"{server.base}/away/?to={there}", LIMIT)
+    assert other.seen == []
+    assert http.fetch(f"{other.base}/ok", LIMIT).data == b"content"  # which was named
+
+
+def test_who_was_named_may_send_us_round_itself(server: Server) -> None:
+    assert http.fetch(f"{server.base}/away/?to={server.base}/ok", LIMIT).data == b"content"
+
+
+@pytest.mark.parametrize(
+    "there", ["file:///etc/passwd", "ftp://example.org/a", "gopher://127.0.0.1:70/", "//"]
+)
+def test_nobody_sends_us_to_another_scheme(server: Server, there: str) -> None:
+    with pytest.raises(SerupaError):
+        http.fetch(f"{server.base}/away/?to={there}", LIMIT)
+
+
+def test_private_addresses_are_known_in_every_form() -> None:
+    private = (
+        "127.0.0.1 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 "
+        "::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:10.0.0.1 64:ff9b::a9fe:a9fe 2002:7f00:1::"
+    )
+    assert all(http._is_private(one) for one in private.split())
+    assert not any(http._is_private(one) for one in ("93.184.216.34", "2606:2800:220:1::1", "example.org"))
+
+
+def test_what_is_compressed_is_bounded_as_it_is_unpacked(server: Server) -> None:
+    assert http.fetch(f"{server.base}/packed/gzip/1000", LIMIT).data == bytes(1000)
+    with pytest.raises(InvalidInputError, match="over the limit"):
+        http.fetch(f"{server.base}/packed/gzip/200000000", LIMIT)
+    with pytest.raises(UnavailableError, match="not asked for"):
+        http.fetch(f"{server.base}/packed/br/10", LIMIT)
+    with pytest.raises(UnavailableError, match="ends early"):
+        http.fetch(f"{server.base}/packed/gzip-cut/100000", LIMIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.folder = folder
         self.stall_s = stall_s
+        self.stalls = False  # whatever it is asked
         self.sent = 0
         self.seen: list[str] = []
         self.lock = threading.Lock()
@@ -57,7 +59,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         name = self.path.lstrip("/").partition("?")[0].partition("/")[0]
-        if name == "stall":
+        if name == "stall" or self.server.stalls:
             time.sleep(self.server.stall_s)
         elif name == "drip":
             self.send_response(200)
@@ -74,6 +76,10 @@ class _Answers(BaseHTTPRequestHandler):
             self.close_connection = True
         elif name == "redirect":
             self.whole(302, {"Location": "/ok"})
+        elif name == "away":
+            self.whole(302, {"Location": self.path.partition("?to=")[2]})
+        elif name == "packed":
+            self.packed()
         elif name == "round":
             self.whole(302, {"Location": "/round"})
         elif name == "file" and self.headers.get("If-None-Match") == f'"{self.path}"':
@@ -93,6 +99,17 @@ class _Answers(BaseHTTPRequestHandler):
             self.whole(int(status) if first else 200, {"Retry-After": "0"} if first else {})
         else:
             self.whole(int(name) if name.isdigit() else 200)
+
+    def packed(self) -> None:
+        """Send so many bytes, compressed, as the address says: ``/packed/gzip/100``; ``-cut`` half of it."""
+        _, kind, size = self.path.strip("/").split("/")
+        data = gzip.compress(bytes(int(size)))
+        data = data[: len(data) // 2] if kind.endswith("-cut") else data
+        self.send_response(200)
+        self.send_header("Content-Encoding", kind.removesuffix("-cut"))
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def whole(self, status: int, headers: dict[str, str] | None = None) -> None:
         body = b"" if status == 304 else self.body() if status == 200 else b"content"

@@ -1,17 +1,27 @@
-"""Downloads over HTTP: many at once, with time limits, tried again where that helps."""
+"""Downloads over HTTP: many at once, with time limits, tried again where that helps.
+
+What somebody named is fetched wherever it is. Where a server sends us on is another matter: it would have us
+ask the machines that only we can reach. So a redirect to another host ends where that has a private address.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import random
+import socket
 import threading
+import zlib
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from serupa.errors import InvalidInputError, NotFoundError, SerupaError, UnavailableError
 
@@ -30,6 +40,9 @@ _LONGEST_WAIT_S = 30.0
 _GIVE_UP_AFTER = 64  # downloads from one host that failed without an answer, and none in between
 _GIVE_UP_S = 60.0
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REDIRECTS = 10
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # IPv4 addresses behind a translator (RFC 6052)
+_GZIP = 16 + zlib.MAX_WBITS
 _AGENT = "serupa (product photo indexing)"
 
 _T = TypeVar("_T")
@@ -154,11 +167,76 @@ def _downloads() -> _Downloads:
         return _running
 
 
+@dataclass(slots=True)
+class _Hop:
+    """Where a download is: at the host that was named, or where that sent it."""
+
+    named: str
+    is_away: bool = False
+    refused: bool = False
+
+
+_hop: ContextVar[_Hop | None] = ContextVar("_hop", default=None)
+
+
+async def _go_on(request: httpx2.Request) -> None:
+    """Note where the next request goes; a proxy connects by itself, so the address is looked at here, too."""
+    hop = _hop.get()
+    if hop is not None:
+        hop.is_away = request.url.netloc.decode("ascii", "replace").lower() != hop.named.lower()
+        if hop.is_away and _is_private(request.url.host):
+            raise _led_away(str(request.url))
+
+
+def _led_away(url: str) -> UnavailableError:
+    return UnavailableError(
+        url, "it redirects to a private address", "name that address itself, if it is meant"
+    )
+
+
+def _is_private(host: str) -> bool:
+    """Tell whether a host is an address, and one that not everybody can reach."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _TRANSLATED:
+            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        else:
+            address = address.ipv4_mapped or address.sixtofour or address
+    return not address.is_global or address.is_multicast
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Every connection of a download is made here, by its address: names were looked up before."""
+
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any
+    ) -> Any:
+        hop = _hop.get()
+        if hop is not None and hop.is_away and _is_private(str(host)) and str(host) not in _proxies():
+            hop.refused = True
+            raise OSError("a private address")
+        return await super().create_connection(protocol_factory, host, port, **more)
+
+
+@cache
+def _proxies() -> frozenset[str]:
+    """Return the addresses of the proxies that the environment names."""
+    found: set[str] = set()
+    for proxy in getproxies().values():
+        with contextlib.suppress(OSError, ValueError):
+            parts = urlsplit(proxy)
+            found.update(str(one[4][0]) for one in socket.getaddrinfo(parts.hostname, parts.port))
+    return frozenset(found)
+
+
 class _Downloads:
     """A thread with an event loop of its own, which all downloads of the process share."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = _Loop()
         self._client: httpx2.AsyncClient | None = None
         self._places = asyncio.Semaphore(AT_ONCE)
         self._hosts: dict[str, asyncio.Semaphore] = {}
@@ -240,6 +318,8 @@ class _Downloads:
         import httpx2
 
         url = download.url
+        hop = _Hop(host_of(url))
+        _hop.set(hop)
         try:
             async with self._opened().stream("GET", url, headers=_conditions(download.known)) as answer:
                 if answer.status_code == 304:
@@ -252,6 +332,8 @@ class _Downloads:
         except httpx2.TooManyRedirects:
             raise UnavailableError(url, "it redirects without an end") from None
         except httpx2.ConnectError as error:
+            if hop.refused:
+                raise _led_away(url) from None
             raise _unreachable(url, error) from None
         except httpx2.HTTPError as error:
             problem = f"the connection was lost ({_said(error)})"
@@ -262,10 +344,15 @@ class _Downloads:
 
         if self._client is None:
             limits = httpx2.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-            headers = {"User-Agent": _AGENT, "Accept": "image/*,*/*;q=0.8"}
+            headers = {"User-Agent": _AGENT, "Accept": "image/*,*/*;q=0.8", "Accept-Encoding": "gzip"}
             try:
                 self._client = httpx2.AsyncClient(
-                    headers=headers, limits=limits, timeout=None, follow_redirects=True
+                    headers=headers,
+                    limits=limits,
+                    timeout=None,
+                    follow_redirects=True,
+                    max_redirects=_REDIRECTS,
+                    event_hooks={"request": [_go_on]},
                 )
             except (ImportError, ValueError) as error:
                 problem = f"the proxy of the environment cannot be used ({_said(error)})"
@@ -286,13 +373,26 @@ def _validators(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _content(answer: httpx2.Response, url: str, limit: int) -> bytes:
+    """Receive a body; of one that is compressed, no more than the limit is ever unpacked."""
     parts: list[bytes] = []
     size = 0
-    async for part in answer.aiter_bytes():
-        parts.append(part)
-        size += len(part)
+    packing = answer.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("identity", "gzip", "x-gzip"):
+        raise UnavailableError(url, f"sent compressed in a way that was not asked for ({packing[:20]})")
+    unpacking = None if packing == "identity" else zlib.decompressobj(_GZIP)
+    async for part in answer.aiter_raw():
+        try:
+            data = part if unpacking is None else unpacking.decompress(part, limit - size + 1)
+        except zlib.error:
+            raise UnavailableError(url, "its compressed content is damaged") from None
+        parts.append(data)
+        size += len(data)
         if size > limit:
             raise InvalidInputError(url, f"over the limit of {limit // 2**20} MiB")
+    if unpacking is not None and not unpacking.eof:
+        raise _RetryError(
+            UnavailableError(url, "the connection was lost (its compressed content ends early)")
+        )
     return b"".join(parts)
 
 

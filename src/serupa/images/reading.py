@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from serupa.errors import InvalidInputError, NotFoundError, SerupaError, UnavailableError
-from serupa.files.urls import is_url, read_url
+from serupa.files.urls import is_remote, is_url, read_url
 
 Photo = str | os.PathLike[str] | bytes | BinaryIO
 """A path or URL, the bytes of an image file, or an open binary file."""
@@ -79,7 +79,7 @@ def _read(photo: Photo, name: str, max_bytes: int) -> bytes:
         return data
     path = os.fspath(photo)
     if is_url(path):
-        if not path.startswith("file://"):
+        if is_remote(path):
             return read_url(path, max_bytes)
         path = _local_path(path)
     # Non-blocking, so that a named pipe that nobody writes to is refused and does not hang.
@@ -96,7 +96,7 @@ def _read(photo: Photo, name: str, max_bytes: int) -> bytes:
 
 def _local_path(url: str) -> str:
     """Return the path of a ``file://`` URL, whether or not its letters are percent-encoded."""
-    path = url.removeprefix("file://")
+    path = url.partition("://")[2]
     return path if os.path.lexists(path) else url2pathname(urlsplit(url).path)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serupa.files.urls import is_url
+from serupa.files.urls import is_remote
 from serupa.filters import as_filter
 from serupa.garments.colors import Color
 from serupa.garments.products import category_of, palette_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _EACH = 24
 """Products of a category that a proposal chooses from: each is looked at, some 10 ms a photo."""
+_FETCHING_S = 5.0
+"""How long photos are fetched from elsewhere for a proposal; without them, colours are unknown."""
 
 
 class Shopfront:
@@ -49,7 +52,7 @@ class Shopfront:
         for item in self._items(None):
             if not wanted():
                 return
-            if not is_url(item.image):
+            if not is_remote(item.image):
                 self._palette(item)
 
     def _items(self, where: Where) -> list[Item]:
@@ -81,6 +84,7 @@ class Shopfront:
         return self._pieces([self._catalog.get(item_id)])[0]
 
     def _pieces(self, items: Sequence[Item]) -> list[Piece]:
+        fetched_until = time.monotonic() + _FETCHING_S
         _, embeddings = self._catalog.embeddings([item.id for item in items])
         return [
             Piece(
@@ -89,7 +93,7 @@ class Shopfront:
                 item.image,
                 category_of(item),
                 _pattern_of(item),
-                self._palette(item),
+                () if is_remote(item.image) and time.monotonic() > fetched_until else self._palette(item),
                 embedding,
                 owned=False,
             )

@@ -327,7 +327,7 @@ async def outfits(request: Request, service: Serving) -> OutfitsOut:
 
     async def work() -> OutfitsOut:
         advice = await service.advice()
-        return await service.reading(lambda: propose(advice))
+        return await service.fetching(lambda: propose(advice))
 
     def propose(advice: Advice) -> OutfitsOut:
         _, proposed = outfits_around(

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -100,8 +100,8 @@ class EncodingPool:
             # a cancelled job may stand in a queue for a while: without its photo
             job.photo = job.pixels = None
 
-    async def run(self, work: Callable[[], _T]) -> _T:
-        """Run other work with photos on a decoding thread; it takes a place as `encode` does.
+    async def run(self, work: Callable[[], _T], threads: Executor | None = None) -> _T:
+        """Run other work with photos, on a decoding thread or others; it takes a place as `encode` does.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class EncodingPool:
         """
         self._take_place()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+            return await asyncio.get_running_loop().run_in_executor(threads or self._decoders, work)
         finally:
             self._taken -= 1
 

@@ -16,6 +16,7 @@ from serupa.catalog.offers import newest_field
 from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
+from serupa.files.urls import is_remote
 from serupa.filters import Scalar
 from serupa.images import MAX_PIXELS, Crop, read_bytes
 from serupa.items import Item
@@ -107,9 +108,10 @@ async def explanation(request: Request, service: Serving) -> ExplainOut:
         raise ProblemError(422, "send either photo or from_id")
     crop = Crop.parse(form.crop) if form.crop else None
     catalog = service.catalog
+    asked = [one for one in (form.item_id, form.from_id) if one is not None]
+    images = await service.reading(lambda: {one: catalog.get(one).image for one in asked})
 
     def work() -> ExplainOut:
-        images = {one: catalog.get(one).image for one in (form.item_id, form.from_id) if one is not None}
         for item_id, image in images.items():
             with photo_of(item_id):
                 read_bytes(image)
@@ -119,7 +121,8 @@ async def explanation(request: Request, service: Serving) -> ExplainOut:
         except InvalidInputError as error:
             raise photo_problem(error) from None
 
-    return await service.answered(request, service.pool.run(service.shared.reading(work)))
+    threads = service.fetchers if any(map(is_remote, images.values())) else None
+    return await service.answered(request, service.pool.run(service.shared.reading(work), threads))
 
 
 @api.get("/items", **described("items", "List items", ItemPage))
@@ -196,8 +199,9 @@ async def image(
     """Return an item's photo, as WebP to who takes it; a photo that is smaller comes as large as it is."""
     webp = "image/webp" in request.headers.get("accept", "")
 
+    photo = (await service.reading(lambda: service.catalog.get(item_id))).image
+
     def work() -> Response:
-        photo = service.catalog.get(item_id).image
         with photo_of(item_id):
             thumbnail = service.thumbnails.identify(photo, size, webp=webp)
             who = "public" if service.gate.open else "private"
@@ -212,7 +216,7 @@ async def image(
         service.metrics.thumbnails.labels("cache" if cached else "made").inc()
         return Response(data, headers=headers, media_type=f"image/{'webp' if webp else 'jpeg'}")
 
-    return await service.drawing(work)
+    return await service.answered(request, service.drawing(work, fetches=is_remote(photo)))
 
 
 @api.get("/items/{item_id:path}", **described("items", "Get an item", ItemDetail, 404))

@@ -22,6 +22,7 @@ from serupa.catalog.results import SearchResult
 from serupa.catalog.schema import content_of
 from serupa.errors import SerupaError, UsageError
 from serupa.events.log import FOLDER, Event, EventLog
+from serupa.files import http
 from serupa.files.cache import cache_dir
 from serupa.images import Crop
 from serupa.styling.advisor import Advisor
@@ -40,6 +41,7 @@ from serupa.web.uploads import Uploads
 _T = TypeVar("_T")
 
 _THUMBNAILS_WAITING = 512
+_FETCHERS = 8  # threads that wait for photos at other servers
 _REST, _REST_S = 20.0, 5.0
 """How long what items taught is used though they change: times as long as it took to learn; at least."""
 _READY_S = 5.0  # of a probe
@@ -114,6 +116,7 @@ class Service:
         self._searchers = ThreadPoolExecutor((os.cpu_count() or 2) + 2, "search")
         self._writer = ThreadPoolExecutor(1, "write")
         self._drawers = ThreadPoolExecutor(2, "thumbnail")
+        self.fetchers = ThreadPoolExecutor(_FETCHERS, "fetch")
         self._learner = ThreadPoolExecutor(1, "learn")
         self._recorder = ThreadPoolExecutor(1, "events")
         loop = self._loop = asyncio.get_running_loop()
@@ -171,6 +174,8 @@ class Service:
             self._learning.cancel()
         if self._counting is not None:
             self._counting.cancel()
+        self.fetchers.shutdown(wait=False, cancel_futures=True)
+        http.stop()  # what still waits for another server
         for executor in (self._searchers, self._writer, self._drawers, self._learner):
             executor.shutdown(cancel_futures=True)
         self._recorder.shutdown()
@@ -222,14 +227,19 @@ class Service:
             self._changes += 1
             self._loop.call_soon_threadsafe(self._taught.set)
 
-    async def drawing(self, work: Callable[[], _T]) -> _T:
-        """Run something that reads or makes a thumbnail."""
+    async def fetching(self, work: Callable[[], _T]) -> _T:
+        """Run something that may have to wait for other servers: nothing else waits then."""
+        return await asyncio.get_running_loop().run_in_executor(self.fetchers, self.shared.reading(work))
+
+    async def drawing(self, work: Callable[[], _T], *, fetches: bool) -> _T:
+        """Run something that reads or makes a thumbnail, with a photo that has to be fetched or is here."""
         if self._thumbnails_waiting >= _THUMBNAILS_WAITING:
             self.metrics.refused.labels("thumbnails").inc()
             raise busy("too many photos are being made smaller")
         self._thumbnails_waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._drawers, self.shared.reading(work))
+            threads = self.fetchers if fetches else self._drawers
+            return await asyncio.get_running_loop().run_in_executor(threads, work)
         finally:
             self._thumbnails_waiting -= 1
 
