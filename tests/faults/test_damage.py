@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -335,6 +336,28 @@ def test_files_that_may_not_grow(nursery: Nursery, root: Path, new: Path, stock:
     nursery.run("add_some", root=root, file_limit=300, expect=None)
     (told,) = nursery.run("look", root=root)
     assert stock.keys() <= told["holds"].keys()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize("megabytes", [360, 400, 440, 600])
+def test_where_memory_is_limited_it_ends_at_once(root: Path, megabytes: int) -> None:
+    """The engine stands still where it gets no memory."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import resource, sys\n"
+            f"resource.setrlimit(resource.RLIMIT_AS, ({megabytes} * 2**20,) * 2)\n"
+            "from serupa.cli import main\n"
+            f"sys.argv = ['serupa', 'info', '-c', {str(shop.catalog_of(root))!r}]\n"
+            "main()",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 6, done.stderr
+    assert "memory left to this process" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_panics_of_the_engine_are_errors_of_ours(tmp_path: Path) -> None:

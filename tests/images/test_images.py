@@ -324,8 +324,8 @@ def test_missing_folder_empty_and_odd_paths(tmp_path: Path) -> None:
         "file:///dev/zero",
     ):
         assert "not a file" in refusal(url)
-    assert "not a file" in refusal(f"zip://a.png::file://{pipe}")
-    assert "on the web" in refusal("zip://a.png::http://127.0.0.1:1/a.zip")
+    assert "not a file" in refusal(f"zip://a.png::file://{pipe}", UnavailableError)
+    assert "on the web" in refusal("zip://a.png::http://127.0.0.1:1/a.zip", UnavailableError)
     assert "not a file" in refusal("/dev/zero")
     assert "null byte" in refusal("a\0b.jpg")
     assert "Protocol not known" in refusal("nothing://example.org/a.jpg", SerupaError)

@@ -19,6 +19,7 @@ from serupa import SerupaError
 from serupa.errors import InvalidInputError, MissingExtraError, UsageError
 from serupa.items import Failure, Item
 from serupa.sources import count_source, read_source
+from serupa.sources.table import open_table
 from tests.sources.made import (
     csv_table,
     failures,
@@ -425,3 +426,23 @@ def test_what_a_csv_writer_writes_is_read_back(cells: list[str]) -> None:
         for item, cell in zip(read(csv_table(Path(name, "t.csv"), rows)), cells, strict=True):
             value = item.attributes["x"]
             assert ("|".join(value) if isinstance(value, list) else value) == f"t {cell}".strip()
+
+
+def test_parquet_whose_rows_are_larger_than_the_file(tmp_path: Path) -> None:
+    """A text that many rows name is there once in the file: those rows fail one by one, others are read."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    count = 200
+    long = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1] * (count // 2), pa.int32()), ["x" * 8_000_000, "short"]
+    )
+    nested = pa.array([["y" * 5_000_000] if n == 1 else ["z"] for n in range(count)])
+    ids = [str(n) for n in range(count)]
+    table = pa.table({"image": [f"{n}.png" for n in ids], "id": ids, "name": long, "tags": nested})
+    parquet.write_table(table, tmp_path / "t.parquet", compression="zstd")
+    rows = list(open_table(tmp_path / "t.parquet", "t.parquet").rows())
+    assert len(rows) == count
+    failures = [row for row in rows if isinstance(row, Failure)]
+    assert len(failures) == count // 2 + 1
+    assert "more than 4 MiB in one row" in failures[0].reason and len(failures[0].reason) < 200
+    assert rows[3].cells["name"] == "short" and rows[3].cells["tags"] == ["z"]

@@ -15,7 +15,9 @@ from serupa.errors import InvalidInputError, MissingExtraError, SerupaError
 from serupa.sources.listing import Row, RowOrFailure, Table
 from serupa.sources.values import shown
 
-_BATCH_ROWS = 1024  # of Parquet, at once in memory
+_BATCH_ROWS = 64  # of Parquet, at once in memory
+_LARGEST_ROW = 4 * 2**20  # bytes
+_LARGEST_PART = 2**30  # bytes of a row group, unpacked
 _CHUNK_BYTES = 1 << 16
 _DELIMITERS = (",", ";", "\t", "|")
 _HEADER_CHARACTERS = 1 << 17
@@ -376,7 +378,7 @@ def _parquet(path: Path, name: str) -> Table:
         while True:
             try:
                 batch = next(batches, None)
-                found = [] if batch is None else python_rows(batch)
+                found = [] if batch is None else _bounded_rows(batch)
             except Exception as error:  # a damaged file shows in many ways
                 problem = f"a damaged Parquet table from here on ({_one_line(error)})"
                 yield table.break_off(number + 1, problem)
@@ -385,12 +387,36 @@ def _parquet(path: Path, name: str) -> Table:
                 return
             for cells in found:
                 number += 1
-                yield Row(number, cells)
+                if cells is None:
+                    yield table.failure(number, f"more than {_LARGEST_ROW // 2**20} MiB in one row")
+                else:
+                    yield Row(number, cells)
 
     table = Table(name, columns, rows, lambda: int(file.metadata.num_rows), unit="row")
     if not file.metadata.num_rows:
         raise InvalidInputError(name, "the table has no rows")
     return table
+
+
+def _bounded_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Yield the rows of an Arrow batch; None for one that is too large to be turned into Python's objects.
+
+    A text that many rows name is there once in the file and in Arrow, and would be there once for each row.
+    """
+    import pyarrow as pa
+
+    def size(rows: Any) -> int:
+        return sum(
+            (one.dictionary_decode() if pa.types.is_dictionary(one.type) else one).nbytes
+            for one in rows.columns
+        )
+
+    if batch.nbytes <= _LARGEST_ROW:  # dictionaries and all: then each row is smaller
+        yield from python_rows(batch)
+        return
+    for number in range(batch.num_rows):
+        row = batch.slice(number, 1)
+        yield python_rows(row)[0] if size(row) <= _LARGEST_ROW else None
 
 
 def python_rows(batch: Any) -> list[dict[str, Any]]:
@@ -411,13 +437,21 @@ def _open_parquet(path: Path, name: str) -> Any:
     except ImportError:
         raise MissingExtraError("reading Parquet tables", "parquet") from None
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        schema = pyarrow.parquet.read_schema(path)
+        texts = [field.name for field in schema if field.type in (pyarrow.string(), pyarrow.large_string())]
+        file = pyarrow.parquet.ParquetFile(path, read_dictionary=texts)
+        parts = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        largest = max((part.total_byte_size for part in parts), default=0)
     except Exception as error:
         raise InvalidInputError(name, f"not a Parquet table ({_one_line(error)})") from None
+    if largest > _LARGEST_PART:
+        problem = f"row groups of more than {_LARGEST_PART // 2**20} MiB"
+        raise InvalidInputError(name, problem, "write it anew with smaller ones")
+    return file
 
 
 def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:120]
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 TABLES: dict[str, Callable[[Path, str], Table]] = {

@@ -26,6 +26,9 @@ OPENING_BYTES = 8 * 2**20
 WRITING_BYTES = 32 * 2**20
 """Free space without which nothing is written: many times what one batch takes."""
 
+MAPPED_BYTES = 512 * 2**20
+"""What the engine maps on opening a small store, and more than it needs to say so when it gets no memory."""
+
 _LAST_CHANGES = 32  # that are made on a copy while writers wait
 
 
@@ -39,6 +42,7 @@ class _Opened:
         self.calls = 0
         self.is_verified = self.checksums.check()
         require_room(directory, OPENING_BYTES + reserve)
+        require_memory(directory)
         self.checksums.set_aside()
         try:
             self.shard = guarded(directory, load)
@@ -196,6 +200,30 @@ def require_room(directory: Path, needed: int) -> None:
             directory,
             f"its disk is full ({free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed)",
             "make room, then try again: what was stored is there",
+        )
+
+
+def require_memory(directory: Path) -> None:
+    """Refuse to go on where this process may have little more memory: without it, the engine stands still.
+
+    Raises
+    ------
+    UnavailableError
+        If a limit of the process (``ulimit -v``) leaves less than the engine maps on opening.
+    """
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (ImportError, OSError):  # no Linux
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    left = limit - pages * resource.getpagesize()
+    if limit != resource.RLIM_INFINITY and left < MAPPED_BYTES:
+        raise UnavailableError(
+            directory,
+            f"cannot be opened with {max(0, left) / 1e6:.0f} MB of memory left to this process",
+            f"raise its limit (ulimit -v) until {MAPPED_BYTES / 1e6:.0f} MB are",
         )
 
 
