@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from serupa import Catalog, Item
 from serupa.web.server import _connections
-from tests.web.test_api_server import answer_of, connection, get, request_of, serving
+from tests.web.test_api_server import Process, answer_of, connection, get, request_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Itera
         made.add([Item(f"long-{n}", items[n % 6].image, attributes=long) for n in range(60)])
     with serving(shop, "--time-limit", "1") as (url, _):
         yield url
+
+
+@pytest.fixture(scope="module")
+def shop_of_one(tmp_path_factory: pytest.TempPathFactory, items: list[Item]) -> Path:
+    folder = tmp_path_factory.mktemp("one") / "catalog"
+    with Catalog.create(folder) as made:
+        made.add(items[:1])
+    return folder
 
 
 def closed(stream: socket.socket) -> bool:
@@ -123,6 +133,47 @@ def test_many_idle_clients_do_not_keep_others_out(server: str) -> None:
 
 def test_connections_leave_room_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
-    for files, expected in ((1024, 724), (100_000, 2000), (-1, 2000), (64, 16)):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+    asked = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    for files, most, expected in (
+        (1024, 1024, 596),
+        (1024, -1, 2000),
+        (1024, 2000, 1572),
+        (100_000, 100_000, 2000),
+        (-1, -1, 2000),
+        (64, 64, 16),
+    ):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files, most=most: (files, most))
         assert _connections() == expected
+    assert asked == [(1024, 1024), (2428, -1), (2000, 2000), (64, 64)]
+
+
+def test_idle_clients_make_room_for_busy_ones(shop_of_one: Path, items: list[Item]) -> None:
+    """More connections than files: whoever asks is answered, and a file is left for a photo."""
+    photo = Path(items[0].image).read_bytes()
+    limited = f"ulimit -n 500; exec {sys.executable} -m serupa serve --port 0 -c {shop_of_one}"
+    with closing(Process(["sh", "-c", limited], {})) as process:
+        url = process.address()
+        idle = [connection(url) for _ in range(400)]
+        try:
+            for _ in range(3):
+                with connection(url) as stream:
+                    stream.sendall(request_of(photo, "127.0.0.1"))
+                    assert answer_of(stream)[0] == 200
+                assert get(f"{url}/healthz") == {"status": "ok"}
+            assert any(closed(one) for one in idle[:1])
+        finally:
+            for one in idle:
+                one.close()
+        assert "Traceback" not in process.log()
+
+
+def test_two_lengths_are_refused(server: str) -> None:
+    """What a proxy takes for one request, we might take for two."""
+    with connection(server) as stream:
+        stream.sendall(
+            b"POST /api/v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        assert answer_of(stream)[0] == 400
+        assert closed(stream)

@@ -62,7 +62,11 @@ class BodyLimit:
 
         length = headers.get("content-length", "")
         try:
-            if length.isdecimal() and int(length[:20]) > self.limit:
+            if length and "transfer-encoding" in headers:  # a proxy before us may go by the other one
+                detail = "send Content-Length or Transfer-Encoding, not both"
+                both = ProblemError(400, detail, headers={"Connection": "close"})
+                await both.response()(scope, receive, sending)
+            elif length.isdecimal() and int(length[:20]) > self.limit:
                 await self.too_large().response()(scope, receive, sending)
             else:
                 await self._app(scope, body.receive, sending)

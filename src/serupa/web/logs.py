@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serupa.errors import printable
 from serupa.web.metrics import Metrics
 from serupa.web.problems import errors, problem_of
 
 access = logging.getLogger("serupa.access")
 
 _METHODS = ("GET", "POST", "DELETE", "OPTIONS", "HEAD")
+_LONGEST_PATH = 500  # characters
 _GONE = 499  # what nginx calls it: the client left before the answer
 
 
@@ -63,7 +68,7 @@ class Record:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "client": client[0] if client else None,
             "method": scope["method"],
-            "path": path,
+            "path": path[:_LONGEST_PATH],
             "route": route,
             "status": status,
             "ms": round(1e3 * seconds, 2),
@@ -71,6 +76,41 @@ class Record:
         if "tenant" in scope:
             line["tenant"] = scope["tenant"]
         access.info("%s", json.dumps(line))
+
+
+class OneLine(logging.Formatter):
+    """Writes a record so that nothing in it drives a terminal, or looks like another record."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the line, what could drive a terminal written out."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback, indented, so that none of its lines looks like a record."""
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).split("\n"))
+
+
+class Few(logging.Filter):
+    """Lets the same message pass a few times a minute, so that nobody can fill the log with it."""
+
+    def __init__(self, most: int = 20, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._most, self._clock = most, clock
+        self._since = clock()
+        self._counts: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is written; the first one of a minute says how many were not."""
+        now = self._clock()
+        if now - self._since >= 60:
+            left_out = sum(max(0, count - self._most) for count in self._counts.values())
+            if left_out:
+                record.msg = f"{record.msg} ({left_out} messages of the last minute were left out)"
+            self._since = now
+            self._counts.clear()
+        key = f"{record.name} {record.msg}"
+        self._counts[key] += 1
+        return self._counts[key] <= self._most
 
 
 class ClientGoneError(Exception):

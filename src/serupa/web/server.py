@@ -18,6 +18,7 @@ from serupa.errors import MissingExtraError, SerupaError, UnavailableError, Usag
 from serupa.images.isolation import Decoders
 from serupa.storage.qdrant.address import is_server
 from serupa.web.app import create_app
+from serupa.web.logs import Few, OneLine
 from serupa.web.pool import decoding_threads
 from serupa.web.problems import errors
 from serupa.web.settings import Settings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _LAST_S = 3  # for closing, once requests have had their time
 _KEEP_ALIVE_S = 15
 _CONNECTIONS = 2_000
+_BACKLOG = 128  # connections that are taken at once, before any of them is counted
 _HEAD_BYTES = 262_144  # an address with as many filters as the API takes, each letter written as 12 bytes
 _COPIES_OF_BODIES = 2  # as it came, and the photo in it
 _OTHER_FILES = 300  # the engine's, and photos that are read
@@ -99,8 +101,9 @@ def run(
                 h11_max_incomplete_event_size=_HEAD_BYTES,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=int(settings.time_limit_s) + 1,
-                limit_concurrency=_connections(),
-                http=impatient(settings.time_limit_s),
+                backlog=_BACKLOG,
+                ws="none",
+                http=impatient(settings.time_limit_s, _connections()),
             )
             address = _address(settings.host, listening.getsockname()[1])
             said = (f"Serving {_what(opened)} at {address}", _memory(settings))
@@ -204,13 +207,20 @@ def _end() -> None:
 
 
 def _connections() -> int:
-    """Return how many connections may be open: what the files that a process may open leave room for."""
+    """Return how many connections may be open: what the files that this process may open leave room for.
+
+    More files are asked for, as far as the system lets a process have them.
+    """
     try:
         import resource
     except ImportError:  # Windows
         return _CONNECTIONS
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _CONNECTIONS if files < 0 else max(16, min(_CONNECTIONS, files - _OTHER_FILES))
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS + _BACKLOG + _OTHER_FILES
+    if 0 <= files < wanted:
+        files = wanted if most < 0 else min(most, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return _CONNECTIONS if files < 0 else max(16, min(_CONNECTIONS, files - _BACKLOG - _OTHER_FILES))
 
 
 def _leave(number: int, _: FrameType | None) -> None:
@@ -245,12 +255,14 @@ def _log_to_stderr() -> None:
     plain = logging.StreamHandler(sys.stderr)
     plain.setFormatter(logging.Formatter("%(message)s"))
     leveled = logging.StreamHandler(sys.stderr)
-    leveled.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    leveled.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    leveled.addFilter(Few())
     for name, handler, level in (
         ("serupa.access", plain, logging.INFO),
         ("serupa.error", leveled, logging.INFO),
         ("serupa.storage", leveled, logging.INFO),
         ("uvicorn", leveled, logging.WARNING),
+        ("asyncio", leveled, logging.WARNING),
     ):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
