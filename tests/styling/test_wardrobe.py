@@ -151,6 +151,31 @@ def test_too_few_products_teach_nothing() -> None:
     assert learn_ownership(rows, codes) is None
 
 
+def test_what_a_catalogue_taught_is_kept_and_learned_anew_when_much_has_changed(
+    tmp_path: Path, shop: Catalog, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, calls, learn = shop.path / "advice.npz", [], Advisor.learn  # type: ignore[operator]
+
+    def counted(catalog: Catalog) -> Advisor:
+        calls.append(len(catalog))
+        return learn(catalog)
+
+    monkeypatch.setattr(Advisor, "learn", counted)
+    first = Advisor.kept(shop, file)
+    assert first.eye.category is not None
+    assert Advisor.kept(shop, file).items.tolist() == first.items.tolist()
+    shop.remove([items[0].id])  # one of 24
+    Advisor.kept(shop, file)
+    assert calls == [24]
+    shop.remove([items[1].id])
+    shop.add([replace(items[0], attributes=items[0].attributes | {"category": "coats"})])
+    assert len(Advisor.kept(shop, file).items) == 23  # as many as were left before, and not the same
+    assert calls == [24, 23]
+    file.write_bytes(b"PK damaged")
+    Advisor.kept(shop, file)
+    assert calls == [24, 23, 23]
+
+
 def test_learned_and_written_down(tmp_path: Path, shop: Catalog) -> None:
     learned = Advisor.learn(shop)
     learned.save(tmp_path / "advisor.npz")

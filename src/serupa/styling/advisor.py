@@ -5,11 +5,13 @@ Written down as numbers and text in one ``.npz`` file: no object in it is ever u
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from serupa.images import Photo
 
 FORMAT = 1
+_SAME_ADVICE = 0.05  # of the items may be others before it is learned anew
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -63,12 +66,15 @@ class Advisor:
         Knows what a similarity is worth; None where the shop has too few products with several photos.
     compatibility : Compatibility or None
         Knows what goes with what; None where no pairs taught it, or they taught nothing.
+    items : array of uint32
+        A checksum of each item that taught it, sorted.
     """
 
     encoder: str
     eye: Eye
     ownership: Ownership | None
     compatibility: Compatibility | None = None
+    items: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
 
     @classmethod
     def learn(cls, catalog: Catalog, related: str | os.PathLike[str] | None = None) -> Self:
@@ -80,7 +86,26 @@ class Advisor:
             If the table cannot be used.
         """
         compatibility = None if related is None else compatibility_of(catalog, related)
-        return cls(catalog.manifest.card.name, eye_of(catalog), ownership_of(catalog), compatibility)
+        eye, ownership = eye_of(catalog), ownership_of(catalog)
+        return cls(catalog.manifest.card.name, eye, ownership, compatibility, _checksums(catalog))
+
+    @classmethod
+    def kept(cls, catalog: Catalog, file: Path) -> Self:
+        """Return what a catalogue taught when a file was written; learn it anew where much has changed since.
+
+        What a few items more or less would teach is the same: references, and what a similarity is worth.
+        """
+        with contextlib.suppress(DamagedError):
+            known = cls.load(file)
+            now = _checksums(catalog)
+            same = len(np.intersect1d(known.items, now))
+            changed = max(len(now), len(known.items)) - same
+            if known.encoder == catalog.manifest.card.name and changed <= _SAME_ADVICE * len(now):
+                return known
+        learned = cls.learn(catalog)
+        with contextlib.suppress(OSError):  # a catalogue that may only be read is learned from each time
+            learned.save(file)
+        return learned
 
     def look(self, photo: Photo, embedding: NDArray[np.float32]) -> Garment:
         """Say what a photo shows; the embedding is its raw one."""
@@ -125,7 +150,7 @@ class Advisor:
 
     def save(self, file: Path) -> None:
         """Write it down, in one step."""
-        arrays: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {"items": self.items}
         notes: dict[str, Any] = {"format": FORMAT, "encoder": self.encoder, "voters": {}}
         for name, classifier in (("category", self.eye.category), ("pattern", self.eye.pattern)):
             if classifier is not None:
@@ -164,10 +189,22 @@ class Advisor:
             if notes["format"] != FORMAT:
                 raise ValueError(f"it is of format {notes['format']}, this Serupa reads {FORMAT}")
             eye = Eye(_classifier("category", notes, arrays), _classifier("pattern", notes, arrays))
-            return cls(notes["encoder"], eye, _ownership(notes, arrays), _compatibility(notes, arrays))
+            items = arrays.get("items", np.empty(0, np.uint32))  # written since items were noted
+            return cls(notes["encoder"], eye, _ownership(notes, arrays), _compatibility(notes, arrays), items)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             hint = f"learn it again with: serupa wardrobe learn -w {file.parent} -c SHOP"
             raise DamagedError(file, f"cannot be read ({error})", hint) from error
+
+
+def _checksums(catalog: Catalog) -> NDArray[np.uint32]:
+    """Return a checksum of each item: its photo, and what is learned of it."""
+    sums = [
+        zlib.crc32(repr([payload[name] for name in ("id", "product_id", "content")]).encode())
+        ^ zlib.crc32(repr([payload["attributes"].get(name) for name in ("category", "pattern")]).encode())
+        for batch in catalog.store.scroll()
+        for payload in (point.payload for point in batch)
+    ]
+    return np.sort(np.array(sums, np.uint32))
 
 
 def _numbers(calibration: Calibration) -> tuple[float, float]:

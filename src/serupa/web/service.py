@@ -63,8 +63,9 @@ class Advice:
 
     @classmethod
     def of(cls, catalog: Catalog, shopfront: Shopfront) -> Self:
-        """Learn from a catalogue: seconds, for some thousands of items."""
-        return cls(Advisor.learn(catalog), shopfront)
+        """Learn from a catalogue: seconds, for some thousands of items, and kept with them."""
+        folder = catalog.backend.folder or cache_dir() / "advice" / content_of(str(catalog.path).encode())
+        return cls(Advisor.kept(catalog, folder / "advice.npz"), shopfront)
 
 
 class Service:

@@ -68,7 +68,7 @@ class LocalBackend:
 
     def refuse_occupied(self) -> None:
         """Refuse a directory that has something else in it."""
-        ours = ("catalog.json", ".catalog.json", "lock", "holder.json")
+        ours = ("catalog.json", ".catalog.json", "lock", "holder.json", "advice.npz")
         try:
             strangers = [entry.name for entry in self._path.iterdir() if not entry.name.startswith(ours)]
         except FileNotFoundError:
