@@ -65,6 +65,37 @@ def test_a_gain_is_found_on_products_not_learned_from() -> None:
     assert first_hit(tuned, new) > first_hit(plain, new) + 0.1
 
 
+def styles(count: int = 30) -> tuple[np.ndarray, list[str], list[int]]:
+    """Return embeddings, products and styles, whose products differ by a print that shoppers do not mind."""
+    rng, size = np.random.default_rng(1), 64
+    prints = np.linalg.qr(rng.normal(size=(size, size)))[0][:, :8]
+    rows, products, own = [], [], []
+    for style in range(count):
+        shared = rng.normal(size=size)
+        for product in range(3):
+            printed = shared + 0.8 * rng.normal(size=size) + 5.0 * prints @ rng.normal(size=8)
+            rows += [printed + 0.9 * rng.normal(size=size) for _ in range(3)]
+            products += [f"P{style}-{product}"] * 3
+            own += [style] * 3
+    return np.array(rows, np.float32), products, own
+
+
+@pytest.mark.parametrize("helpful", [True, False])
+def test_clicks_count_where_they_are_shown_to_help(tmp_path: Path, helpful: bool) -> None:
+    embeddings, products, own = styles()
+    if not helpful:
+        own = np.random.default_rng(2).permutation(own).tolist()
+    together = [[f"{row:04}" for row, one in enumerate(own) if one == style] for style in range(30)]
+    with filled(tmp_path / "shop", embeddings, products) as shop:
+        found = tune(shop, clicks=together, force=True)
+        assert found.clicks_help is helpful
+        assert set(found.over) >= {"product_id", "clicks"}
+        assert set(found.labels) == ({"product_id", "clicks"} if helpful else {"product_id"})
+        assert set(shop.info()["tuning"]["labels"]) == set(found.labels)
+        with pytest.raises(InvalidInputError, match="too few"):
+            tune(shop, clicks=together[:3])
+
+
 def first_hit(vectors: np.ndarray, labels: np.ndarray) -> float:
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -np.inf)

@@ -37,11 +37,9 @@ def insights(
     From the log that `serupa serve --events-days N` keeps; it may be running meanwhile.
     """
     from serupa.events import insights_of
-    from serupa.events.log import FOLDER, read_events
+    from serupa.events.log import folder_of, read_events
 
-    if (catalog is None) == (events is None):
-        raise typer.BadParameter("give a catalogue with -c, or the log's directory", param_hint="--events")
-    folder = events if events is not None else Path(str(catalog)) / FOLDER
+    folder = folder_of(catalog, events)
     found = insights_of(read_events(folder, days))
     if json:
         as_json(found.to_dict())

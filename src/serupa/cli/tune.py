@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,19 @@ def tune(
             metavar="FIELD[:WEIGHT]",
             help="What photos that belong together share; product_id unless given. May be repeated, the one "
             "that counts most first, such as product_id and category:0.3.",
+            show_default=False,
+        ),
+    ] = None,
+    clicks: Annotated[
+        bool,
+        typer.Option("--clicks", help="Learn from what shoppers follow, too, where that is shown to help."),
+    ] = False,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            "--events",
+            metavar="DIR",
+            help="Where the log of events is; in the catalogue's directory unless given.",
             show_default=False,
         ),
     ] = None,
@@ -44,10 +58,12 @@ def tune(
     """
     from serupa.catalog import Catalog
     from serupa.cli.progress import steps
+    from serupa.events import followed_together
+    from serupa.events.log import folder_of, read_events
     from serupa.learning import tuning
 
     for alone, name in ((undo, "--undo"), (break_lock, "--break-lock")):
-        if alone and (label or force or (undo and break_lock)):
+        if alone and (label or force or clicks or (undo and break_lock)):
             raise typer.BadParameter("goes alone: there is nothing to learn", param_hint=name)
     with Catalog.open(catalog, wait_s=wait) as opened, steps() as progress:
         if break_lock:
@@ -59,7 +75,10 @@ def tune(
             found = None
         else:
             labels = tuning.parse_labels(label or ["product_id"])
-            found = tuning.tune(opened, labels, force=force, seed=seed, progress=progress)
+            together = None
+            if clicks:
+                together = followed_together(read_events(folder_of(opened.backend.folder, events)))
+            found = tuning.tune(opened, labels, clicks=together, force=force, seed=seed, progress=progress)
         known, dimension = opened.manifest.tuning, opened.manifest.card.dimension
     if found is None:
         message(f"{catalog}: searches as the encoder made it again.")
@@ -85,6 +104,10 @@ def _show(found: Tuning) -> None:
         f"Measured by {found.metric} on products that were not learned from:"
     )
     differences(found.gains)
+    if found.over:
+        helped = "They are used" if found.clicks_help else "They are not used"
+        typer.echo(f"{helped}: with what shoppers follow, compared with the same without it:")
+        differences(found.over)
 
 
 def _outcome(found: Tuning, catalog: str, dimension: int, *, tuned: bool, applied: bool) -> str:

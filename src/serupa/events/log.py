@@ -145,6 +145,23 @@ class EventLog:
         self._swept = today
 
 
+def folder_of(catalog: Path | None, given: str | os.PathLike[str] | None) -> Path:
+    """Return where a log is: where that is said, else in a catalogue's directory.
+
+    Raises
+    ------
+    UsageError
+        If the catalogue has no directory, and nothing is said.
+    """
+    if given is not None:
+        return Path(given)
+    if catalog is None:
+        raise UsageError(
+            "events", "have no directory of a catalogue's own to be kept in", "give --events DIR"
+        )
+    return catalog / FOLDER
+
+
 def read_events(folder: str | os.PathLike[str], days: int | None = None) -> Iterator[Event]:
     """Yield the events of a log, oldest first; a line that was cut off is passed over.
 

@@ -17,6 +17,10 @@ Among settings that do as well as the best one, to within one standard error, th
 ridge is taken, then the one with the fewest directions [1]_: what trusts these products the least carries
 over best to others.
 
+What shoppers followed can be learned from too: items that were searched with and followed together are a
+label, ``clicks``. It counts only where it is shown to help: on products set aside, what is followed together
+must come nearer than it does without that label, and by the first label it must be as good.
+
 References
 ----------
 .. [1] L. Breiman, J. Friedman, R. Olshen, C. Stone, "Classification and Regression Trees", 1984, section
@@ -30,7 +34,8 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -54,6 +59,12 @@ Codes = w.Codes
 DIMENSIONS = (64, 128, 256, 512)
 RIDGES = (0.02, 0.05, 0.1, 0.3, 1.0)
 FOLDS = 5
+CLICKS = "clicks"
+"""The label of what shoppers follow together."""
+
+CLICKS_WEIGHT = 0.3
+_STAYS = 0.01  # mAP: what the first label may lose, at the lower end of its interval, for the sake of clicks
+
 FEWEST_PRODUCTS = 10
 """Fewer products with several photos than this teach nothing that could be shown to hold for others."""
 
@@ -83,6 +94,8 @@ class Tuning:
         The labels that it was learned from, and their weights; the first decides.
     gains : dict of str to list of Difference
         By label: mAP, P@1, P@5 and P@10 before and after.
+    over : dict of str to list of Difference
+        What it gains over the same without `CLICKS`, where that is one of the labels.
     metric : str
         The metric that the gains are measured by.
     photos, products : int
@@ -99,6 +112,7 @@ class Tuning:
     photos: int
     products: int
     seconds: float
+    over: dict[str, list[Difference]] = field(default_factory=dict)
 
     @property
     def gain(self) -> Difference:
@@ -109,6 +123,12 @@ class Tuning:
     def found(self) -> bool:
         """Whether a gain is shown: its interval is above zero."""
         return self.gain.better
+
+    @property
+    def clicks_help(self) -> bool:
+        """Whether clicks are shown to help: what is followed together comes nearer, the first label stays."""
+        over = self.over.get(CLICKS, [])
+        return bool(over) and over[0].better and self.over[next(iter(self.labels))][0].low > -_STAYS
 
     def notes(self) -> dict[str, Any]:
         """Return what a catalogue remembers of it, as JSON-ready values."""
@@ -128,6 +148,7 @@ class Tuning:
             "dimension": self.whitening.dimension,
             "found": self.found,
             "gains": {label: [d.to_dict() for d in gains] for label, gains in self.gains.items()},
+            "over": {label: [d.to_dict() for d in gains] for label, gains in self.over.items()},
             "seconds": round(self.seconds, 2),
         }
 
@@ -136,6 +157,7 @@ def tune(
     catalog: Catalog,
     labels: Mapping[str, float] | str = "product_id",
     *,
+    clicks: Sequence[Sequence[str]] | None = None,
     force: bool = False,
     seed: int = 0,
     alone: Alone = nullcontext,
@@ -152,6 +174,9 @@ def tune(
         Changed in one step (`Catalog.use_whitening`).
     labels : str or mapping of str to float
         What photos that should lie close share: one label, or several with their weights. The first decides.
+    clicks : sequence of sequences of str, optional
+        Ids of items that shoppers follow together (`serupa.events.followed_together`): learned from, too,
+        where that is shown to help.
     force : bool
         Search with what was learned even where no gain is shown.
     seed : int
@@ -185,15 +210,25 @@ def tune(
         categories = [item.label("category") for item in items]
         if not any(isinstance(category, list) for category in categories):
             values["category"] = categories
-    tuning = learn(
+    study = partial(
+        learn,
         embeddings,
-        values,
-        weights=weights,
         products=[item.product_id for item in items],
         metric=catalog.manifest.metrics[0],
         seed=seed,
         progress=progress,
     )
+    if clicks is None:
+        tuning = study(values, weights=weights)
+    else:
+        if len(clicks) < FEWEST_PRODUCTS:
+            problem = f"too few to learn from: {len(clicks)} groups of items that shoppers follow together"
+            raise InvalidInputError(CLICKS, problem, f"tuning needs {FEWEST_PRODUCTS}")
+        group = {item_id: number for number, ids in enumerate(clicks) for item_id in ids}
+        followed = values | {CLICKS: [group.get(item.id) for item in items]}
+        tuning = study(followed, weights=weights | {CLICKS: CLICKS_WEIGHT}, rival=weights)
+        if not tuning.clicks_help:
+            tuning = replace(study(values, weights=weights), over=tuning.over)
     if tuning.found or force:
         catalog.use_whitening(tuning.whitening, tuning.notes(), alone=alone, progress=progress)
     return tuning
@@ -245,6 +280,7 @@ def learn(
     labels: Mapping[str, Sequence[Hashable]],
     *,
     weights: Mapping[str, float] | None = None,
+    rival: Mapping[str, float] | None = None,
     products: Sequence[Hashable] | None = None,
     metric: Metric = "cosine",
     seed: int = 0,
@@ -260,6 +296,8 @@ def learn(
         What gains are measured by; None where a photo has no such label.
     weights : mapping of str to float, optional
         The labels to learn from; the first of `labels` alone unless given. Its first decides.
+    rival : mapping of str to float, optional
+        Other weights: what is learned is compared with what they teach, too. The first label is the same.
     products : sequence of n values, optional
         Photos with the same value are never on both sides of a split; where it is None, and where it is not
         given, that holds for the first label.
@@ -294,8 +332,11 @@ def learn(
         )
     if not np.isfinite(embeddings).all():
         raise DamagedError("embeddings", "some hold NaN or infinity", "index these photos again")
-    study = _Study(embeddings, codes, learned, groups, rng=np.random.default_rng(seed), progress=progress)
-    gains = study.prove(metric, seed)
+    study, *others = (
+        _Study(embeddings, codes, dict(one), groups, rng=np.random.default_rng(seed), progress=progress)
+        for one in (learned, *([] if rival is None else [rival]))
+    )
+    gains, over = study.prove(metric, seed, *others)
     setting, basis, root = study.learn(frozenset())
     return Tuning(
         whitening=w.whitening(study.prepared, basis, root),
@@ -306,6 +347,7 @@ def learn(
         photos=int(np.count_nonzero(codes[first] >= 0)),
         products=several,
         seconds=time.perf_counter() - started,
+        over=over,
     )
 
 
@@ -352,27 +394,39 @@ class _Study:
         self._tried = [_whole_groups(rows, groups, _CHOOSING, rng) for rows in self._folds]
         self._asked = [_whole_groups(rows, groups, _PROVING, rng) for rows in self._folds]
 
-    def prove(self, metric: Metric, seed: int) -> dict[str, list[Difference]]:
-        """Measure the gain on each fold with what is learned from the others."""
-        before: dict[str, list[_Values]] = {name: [] for name in self._codes}
-        after: dict[str, list[_Values]] = {name: [] for name in self._codes}
+    def prove(self, metric: Metric, seed: int, *rivals: _Study) -> list[dict[str, list[Difference]]]:
+        """Measure the gain on each fold with what is learned from the others.
+
+        First that over the embeddings as they are, then that over what a rival of the same folds learns.
+        """
+        measured: list[dict[str, list[_Values]]] = [
+            {name: [] for name in self._codes} for _ in range(2 + len(rivals))
+        ]
         for fold, rows in enumerate(self._folds):
-            _, basis, root = self.learn(frozenset({fold}))
             queries = np.flatnonzero(np.isin(rows, self._asked[fold]))
-            plain = self._embeddings[rows]
-            tuned = _whitened(self._coordinates(rows, basis), root)
-            for name, codes in self._codes.items():
-                before[name].append(_measure(plain, codes[rows], queries, metric))
-                after[name].append(_measure(tuned, codes[rows], queries, metric))
+            tuned = [one._tuned(fold, rows) for one in (self, *rivals)]
+            for vectors, values in zip((*tuned, self._embeddings[rows]), measured, strict=True):
+                for name, codes in self._codes.items():
+                    values[name].append(_measure(vectors, codes[rows], queries, metric))
             self._step()
         clusters = self._groups[np.concatenate(self._asked)].tolist()
-        return {
-            name: paired_differences(
-                _joined(before[name]), _joined(after[name]), clusters=clusters, seed=seed
-            )
-            for name, codes in self._codes.items()
-            if any(np.isfinite(values["map"]).any() for values in before[name])
-        }
+        after, *others = measured
+        gains = [
+            {
+                name: paired_differences(
+                    _joined(before[name]), _joined(after[name]), clusters=clusters, seed=seed
+                )
+                for name in self._codes
+                if any(np.isfinite(values["map"]).any() for values in before[name])
+            }
+            for before in reversed(others)
+        ]
+        return gains if rivals else [*gains, {}]
+
+    def _tuned(self, fold: int, rows: Codes) -> NDArray[np.float32]:
+        """Return photos of a fold as what is learned from the other folds makes them."""
+        _, basis, root = self.learn(frozenset({fold}))
+        return _whitened(self._coordinates(rows, basis), root)
 
     def learn(self, aside: frozenset[int]) -> tuple[Setting, w.Basis, NDArray[np.float64]]:
         """Choose a setting by cross-validation over the folds that are not set aside, and learn with it."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from serupa.catalog import reports
 from serupa.catalog.reindex import Alone
-from serupa.events.insights import insights_of
+from serupa.events.insights import followed_together, insights_of
 from serupa.events.log import read_events
 from serupa.progress import Progress
 from serupa.web.jobs import Job
@@ -93,6 +93,7 @@ class TuneIn(StrictModel):
     """What to learn from."""
 
     label: _Field = "product_id"
+    clicks: bool = Field(False, description="Learn from what shoppers follow, too, where that helps.")
 
 
 @admin.get("", **described("admin", "See what is indexed", AdminOut, 403, who=may_write))
@@ -152,9 +153,13 @@ async def tune(service: Serving, asked: TuneIn) -> JobOut:
     from serupa.learning import tuning
 
     def work(progress: Progress) -> dict[str, Any]:
+        together = None
+        if asked.clicks and service.events is not None:
+            together = followed_together(read_events(service.events.folder))
+
         def change(alone: Alone) -> dict[str, Any]:
-            found = tuning.tune(service.catalog, asked.label, alone=alone, progress=progress)
-            return found.to_dict()
+            found = tuning.tune(service.catalog, asked.label, clicks=together, alone=alone, progress=progress)
+            return found.to_dict() | {"clicks_help": found.clicks_help}
 
         return service.exchanging(change)
 

@@ -21,7 +21,7 @@ from serupa.catalog.reindex import Alone
 from serupa.catalog.results import SearchResult
 from serupa.catalog.schema import content_of
 from serupa.errors import SerupaError, UsageError
-from serupa.events.log import FOLDER, Event, EventLog
+from serupa.events.log import Event, EventLog, folder_of
 from serupa.files import http
 from serupa.files.cache import cache_dir
 from serupa.images import Crop
@@ -397,12 +397,7 @@ class Service:
 def _event_log(catalog: Catalog, settings: Settings) -> EventLog | None:
     if not settings.events_days:
         return None
-    folder = settings.events or (catalog.backend.folder and catalog.backend.folder / FOLDER)
-    if folder is None:
-        raise UsageError(
-            "events", "have no directory of the catalogue's own to be kept in", "give --events DIR"
-        )
-    return EventLog(folder, settings.events_days)
+    return EventLog(folder_of(catalog.backend.folder, settings.events), settings.events_days)
 
 
 def _used(catalog: Catalog) -> Catalog:

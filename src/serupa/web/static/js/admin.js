@@ -89,6 +89,7 @@ function show() {
   $("#measured").replaceChildren(...(about.evaluation ? measuredOf(about.evaluation) : [say(t("admin_not_measured"))]));
   $("#tuned").replaceChildren(...tunedOf(about.tuning));
   $("#untune").hidden = !about.tuning;
+  $("#tune-clicks").hidden = !about.events_days;
   $("#who").textContent = t(about.read_key ? "admin_keys_closed" : "admin_keys_open");
   const labels = ["product_id", ...Object.keys(about.fields).filter((name) => about.fields[name] === "text")];
   for (const id of ["evaluate-label", "tune-label"]) {
@@ -160,7 +161,7 @@ async function refresh() {
 /* Measuring and learning: a job at a time */
 
 $("#evaluate").addEventListener("submit", trying(() => start("/admin/evaluate", { label: $("#evaluate-label").value })));
-$("#tune").addEventListener("submit", trying(() => start("/admin/tune", { label: $("#tune-label").value })));
+$("#tune").addEventListener("submit", trying(() => start("/admin/tune", { label: $("#tune-label").value, clicks: $("#tune-clicks input").checked })));
 $("#untune").addEventListener("click", trying(() => start("/admin/untune")));
 
 async function start(path, body) {
@@ -189,7 +190,7 @@ async function watch() {
   }
   await refresh();
   if (job.problem) failed({ detail: job.problem });
-  else if (job.name === "tune") $("#tuned").replaceChildren(say(t(job.result.found ? "admin_found" : "admin_not_found")), ...gainsOf(job.result.gains));
+  else if (job.name === "tune") $("#tuned").replaceChildren(...learnedOf(job.result));
   else if (job.name === "untune") $("#tuned").replaceChildren(say(t("admin_untuned")));
   insights();
 }
@@ -210,6 +211,14 @@ function measuredOf({ label, queries, when, metrics, best }) {
     about.tuning && h("p", { class: "soft" }, t("admin_measured_tuned")),
     table(t("admin_table"), ["", ...Object.keys(metrics).map((name) => t(`metric_${name}`))], rows),
     h("p", { class: "soft" }, t("admin_interval")),
+  ].filter(Boolean);
+}
+
+function learnedOf({ found, gains, over, clicks_help }) {
+  const asked = Object.keys(over).length > 0;
+  return [
+    say(t(found ? "admin_found" : "admin_not_found")), ...gainsOf(gains),
+    asked && say(t(clicks_help ? "admin_clicks_help" : "admin_clicks_no_help")), ...gainsOf(over),
   ].filter(Boolean);
 }
 
