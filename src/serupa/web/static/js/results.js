@@ -225,9 +225,9 @@ export class Results {
         main !== hit.id && h("div", { class: "picture inset", title: t("matching_photo") }, photoOf(hit, hit.rank))),
       h("div", { class: "words" },
         h("span", { class: "detail", dir: "auto" }, above),
-        h("a", { class: "name", href: pagePath(hit.id), title: name, dir: "auto", onclick: () => this.options.onFollow?.(this.answer, hit, "item") }, name),
+        h("a", { class: "name", href: pagePath(hit.id), title: name, dir: "auto", onclick: () => api.clicked(hit, "item") }, name),
         h("span", { class: "cost" }, costOf(offer)),
-        offer.url && h("a", { class: "shop", href: offer.url, rel: "noopener nofollow", "aria-label": t("in_shop_of", { name }), onclick: () => this.options.onFollow?.(this.answer, hit, "shop") }, t("in_shop"))),
+        offer.url && h("a", { class: "shop", href: offer.url, rel: "noopener nofollow", "aria-label": t("in_shop_of", { name }), onclick: () => api.clicked(hit, "shop") }, t("in_shop"))),
       heart(hit.id, name),
       toggleOf(name),
     ];
@@ -309,7 +309,7 @@ export class Results {
         Object.entries(hit.attributes).filter(([, value]) => String(value).length <= LONG),
       ),
     }));
-    const focused = document.activeElement?.closest(".card")?.dataset.id ?? null;
+    const focused = $(".card:focus-within", this.grid)?.dataset.id ?? null;
     const entry = { address, answer: { ...this.answer, hits }, k: this.k, top: scrollY, focused };
     const others = remembered().filter((one) => one.address !== address);
     store([entry, ...others].slice(0, KEPT));
@@ -348,9 +348,6 @@ function store(entries) {
 }
 
 export const recall = (address) => remembered().find((entry) => entry.address === address) ?? null;
-
-/** How this page was come to: navigate, reload or back_forward. */
-export const arrival = performance.getEntriesByType("navigation")[0]?.type ?? "navigate";
 
 export const asProblem = (error) => (error instanceof Problem ? error : new Problem("fault", { detail: String(error) }));
 

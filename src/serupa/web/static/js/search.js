@@ -1,6 +1,6 @@
 /** The search page: a photo or words come in, look-alikes come out; the address holds the state. */
 
-import "./page.js";
+import { arrival } from "./page.js";
 import { api } from "./api.js";
 import { asks, conditions, cropText, read, uploadOf, write } from "./address.js";
 import { Problem } from "./client.js";
@@ -8,7 +8,7 @@ import { $, $$, h } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Frame } from "./frame.js";
 import { forget, keep, kept, prepare, recent, setLargest } from "./photo.js";
-import { Results, arrival, asProblem, costOf, recall } from "./results.js";
+import { Results, asProblem, costOf, recall } from "./results.js";
 import { clear, showState, showStrip } from "./states.js";
 import { lastOf, nameOf, plain, t } from "./texts.js";
 import { offerUndo } from "./undo.js";
@@ -267,7 +267,7 @@ addEventListener("drop", (event) => {
   bring(event.dataTransfer);
 });
 addEventListener("paste", (event) => {
-  if (event.target.closest("input, textarea") && !event.clipboardData?.files.length) return;
+  if ($(":is(input, textarea):focus") && !event.clipboardData?.files.length) return;
   if (event.clipboardData?.files.length || URL.canParse(event.clipboardData?.getData("text/plain"))) event.preventDefault();
   bring(event.clipboardData);
 });

@@ -87,6 +87,7 @@ export class SerupaSearch extends HTMLElement {
       input.value = ""; // so that the same file can be chosen again
       if (file) this.search(file);
     } });
+    /** @type {Record<string, HTMLElement>} */
     const parts = this.#parts = {
       label: h("span", {}, this.#text("choose")),
       photo: h("canvas", { class: "photo", part: "photo", hidden: true, role: "img", "aria-label": this.#text("yours") }),
@@ -149,7 +150,7 @@ export class SerupaSearch extends HTMLElement {
   }
 
   get #language() {
-    return this.closest("[lang]")?.lang || navigator.language;
+    return /** @type {HTMLElement | null} */ (this.closest("[lang]"))?.lang || navigator.language;
   }
 
   async #ask({ more = false } = {}) {

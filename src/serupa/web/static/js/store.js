@@ -21,7 +21,7 @@ function open() {
 /**
  * @param {Store} name
  * @param {IDBTransactionMode} mode
- * @param {(store: IDBObjectStore) => IDBRequest | void} work
+ * @param {(store: IDBObjectStore) => any} work
  * @returns {Promise<any>}
  */
 async function within(name, mode, work) {

@@ -40,7 +40,12 @@ export function toggle(id) {
 /** Forget everything; returns what brings it back. */
 export function forget() {
   const before = taste();
-  keep({ format: 1, likes: [], dislikes: [] });
+  try {
+    localStorage.removeItem(STORE);
+  } catch {
+    // there was nothing
+  }
+  dispatchEvent(new Event("serupa:taste"));
   return () => keep(before);
 }
 

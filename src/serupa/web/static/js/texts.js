@@ -65,7 +65,7 @@ export function bytes(size) {
   return `${new Intl.NumberFormat(language, digits).format(megabytes)} MB`;
 }
 
-/** What an item is called; a photo of a folder, which has no name, by its kind. */
+/** What an item is called; a photo of a folder, which has no name, by its kind. @param {any} item */
 export function nameOf({ attributes = {}, product_id: product, id }) {
   const [name, kind] = [attributes.name, attributes.category].map((one) => plain(String(one || "")));
   return name || lastOf(kind) || plain(String(product || id));
