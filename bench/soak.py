@@ -2,17 +2,21 @@
 
     python bench/soak.py [--minutes 15] [--clients 16]
 
-Starts `serupa serve` on the sample catalogue. The clients search with photos, ask for look-alikes of items,
-add items and remove them, each one request after the other. Anything but the answer that was asked for, or
-429, is an error. Then ten times as many clients send at once for 10 s, and after them it is tried every 50 ms
-how soon a search is answered as quickly as before. Server and clients share this machine's processors.
+Starts `serupa serve` on the sample catalogue. The clients search with photos, ask for look-alikes of items
+and for advice, add items and remove them, each one request after the other; every five minutes the search is
+tuned, or the tuning undone. Anything but the answer that was asked for, or 429, is an error. Memory is that
+of the server and of the processes that decode for it. Then ten times as many clients send at once for 10 s,
+and after them it is tried every 50 ms how soon a search is answered as quickly as before. Server and clients
+share this machine's processors.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import http.client
+import json
 import os
 import random
 import re
@@ -25,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+_TUNING_S = 300.0
 KEY = "a-key-of-the-soak-test-alone"
 ADDED = 40  # items that a client has at most
 
@@ -65,6 +70,14 @@ class Client(threading.Thread):
             return "add", "POST", "/api/v1/items", [("photo", photo), ("id", name.encode())], 201
         if chance < 0.16 and len(self._mine) > 3:
             return "remove", "DELETE", f"/api/v1/items/{self._mine.popleft()}", [], 204
+        if chance < 0.19:
+            liked = json.dumps({"likes": [{"id": self._rng.choice(self._ids), "at": "2026-08-01T12:00:00Z"}]})
+            return "recommend", "POST", "/api/v1/recommend", [("taste", liked.encode())], 200
+        if chance < 0.21:
+            return "garment", "POST", "/api/v1/garment", [("photo", photo)], 200
+        if chance < 0.22:
+            piece = self._rng.choice(self._ids).encode()
+            return "outfits", "POST", "/api/v1/outfits", [("piece", piece)], 200
         if chance < 0.3:
             return "similar", "GET", f"/api/v1/items/{self._rng.choice(self._ids)}/similar?k=10", [], 200
         return "search", "POST", "/api/v1/search", [("photo", photo), ("k", b"10")], 200
@@ -89,7 +102,28 @@ def ask(line: http.client.HTTPConnection, method: str, path: str, form: list[tup
 
 
 def memory_mb(pid: int) -> float:
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
+    """Return the resident memory of a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = 0.0
+    for one in (pid, *children):
+        with contextlib.suppress(OSError):
+            said = Path(f"/proc/{one}/status").read_text()
+            found += int(re.search(r"VmRSS:\s+(\d+)", said)[1]) / 1024  # type: ignore[index]
+    return found
+
+
+def change(port: int, stop: threading.Event) -> None:
+    """Tune the search and undo it, in turns."""
+    number = 0
+    while not stop.wait(_TUNING_S):
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        path = "untune" if number % 2 else "tune"
+        headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
+        line.request("POST", f"/api/v1/admin/{path}", b"{}", headers)
+        status, number = line.getresponse().status, number + 1
+        if status != 202:
+            print(f"  {path}: {status}", file=sys.stderr)
+        line.close()
 
 
 def load(
@@ -97,6 +131,7 @@ def load(
 ):  # type: ignore[no-untyped-def]
     stop, memory = threading.Event(), []
     threads = [Client(base + number, port, photos, ids, stop) for number in range(clients)]
+    threads.append(threading.Thread(target=change, args=(port, stop), daemon=True))
     started = time.time()
     for thread in threads:
         thread.start()
@@ -106,7 +141,7 @@ def load(
     stop.set()
     for thread in threads:
         thread.join(90)
-    return [note for thread in threads for note in thread.notes], memory
+    return [note for thread in threads if isinstance(thread, Client) for note in thread.notes], memory
 
 
 def told(notes: list[tuple[float, str, int, float]], seconds: float) -> None:
@@ -115,11 +150,11 @@ def told(notes: list[tuple[float, str, int, float]], seconds: float) -> None:
         f"  {len(notes)} requests, {len(notes) / seconds:.0f} a second; statuses "
         f"{dict(sorted(statuses.items()))}"
     )
-    for kind in ("search", "similar", "add", "remove"):
+    for kind in ("search", "similar", "recommend", "garment", "outfits", "add", "remove"):
         ms = [1e3 * s for _, k, status, s in notes if k == kind and status in (200, 201, 204)]
         if ms:
             p50, p95, p99 = np.percentile(ms, (50, 95, 99))
-            print(f"  {kind:8} {len(ms):7}   p50 {p50:6.0f} ms   p95 {p95:6.0f} ms   p99 {p99:6.0f} ms")
+            print(f"  {kind:9} {len(ms):7}   p50 {p50:6.0f} ms   p95 {p95:6.0f} ms   p99 {p99:6.0f} ms")
 
 
 def main() -> None:
@@ -169,6 +204,11 @@ def measure(given: argparse.Namespace, port: int, photos: list[bytes], ids: list
     print(f"Soak: {given.clients} clients, {given.minutes:g} minutes")
     notes, memory = load(given.clients, seconds, port, photos, ids, pid)
     told(notes, seconds)
+    minute = max(1, round(len(memory) / max(1, given.minutes)))
+    print(
+        "  MB, a minute each:",
+        *(f"{np.median(memory[n : n + minute]):.0f}" for n in range(0, len(memory), minute)),
+    )
     third = max(1, len(memory) // 3)
     first, last = np.median(memory[:third]), np.median(memory[-third:])
     print(
