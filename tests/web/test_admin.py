@@ -186,3 +186,24 @@ def test_the_page(running: Window, shop: Catalog, sample_photo: Path, options: d
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert page.get_by_role("heading", level=2).count() == 7
     check(page, "admin")
+
+
+def test_a_catalogue_on_servers_shows_where_it_lies(running: Window) -> None:
+    replicas = [
+        {"node": "one", "state": "Active", "points": 36},
+        {"node": "two", "state": "Dead", "points": None},
+    ]
+    server = {
+        "placement": [{"shard": 0, "replicas": replicas}],
+        "deviations": ["shard 0 has 1 of 2 replicas"],
+    }
+    page = running.open("/admin")
+    page.route("**/api/v1/status", lambda route: route.fulfill(json={"items": 36, "server": server}))
+    page.route(
+        "**/api/v1/admin",
+        lambda route: route.fulfill(json=route.fetch().json() | {"size_bytes": None}),
+    )
+    page.locator("#sign-in input").fill(KEY)
+    page.locator("#sign-in button").click()
+    page.locator("#servers li", has_text="1 of 2 replicas").wait_for()
+    assert page.locator("#servers td").inner_text() == "one: Active, 36 · two: Dead"

@@ -15,6 +15,7 @@ import pytest
 
 from serupa import Catalog
 from tests.web.conftest import DESK, PHONE, Watched, serve
+from tests.web.test_browser import check
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -104,6 +105,7 @@ def test_the_example_of_the_docs(page: Page, sample_photo: Path) -> None:
     page.locator("serupa-search .card").nth(9).wait_for()
     assert page.evaluate("document.querySelector('serupa-search').answer.hits.length") == 10
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    check(page, "component")
 
 
 @pytest.mark.parametrize("page", [{"locale": "id-ID"}], indirect=True)

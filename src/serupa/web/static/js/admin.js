@@ -64,6 +64,7 @@ async function open(key) {
   show();
   if (about.job?.runs) watch();
   else insights();
+  servers().catch(failed);
 }
 
 $("#sign-in").addEventListener("submit", (event) => {
@@ -96,6 +97,16 @@ function show() {
     const chosen = $(`#${id}`).value;
     $(`#${id}`).replaceChildren(...labels.map((name) => h("option", { value: name, selected: name === chosen }, fieldName(name))));
   }
+}
+
+/** Where a catalogue on a server lies, and what is not as it should be. */
+async function servers() {
+  const { server } = about.size_bytes === null ? await client.request("/status") : { server: null };
+  if (!server) return;
+  const copies = ({ replicas }) => replicas.map(({ node, state, points }) => `${node}: ${state}${points === null ? "" : `, ${number(points)}`}`).join(" · ");
+  $("#servers").replaceChildren(
+    server.deviations.length ? h("ul", { class: "deviations" }, server.deviations.map((one) => h("li", {}, one))) : say(t("admin_well")),
+    table(t("admin_shards"), [t("admin_shard"), t("admin_copies")], server.placement.map((shard) => [number(shard.shard), copies(shard)]), "texts"));
 }
 
 function importOf(report) {

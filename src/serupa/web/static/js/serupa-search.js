@@ -56,7 +56,9 @@ STYLE.replaceSync(`
   .grid.busy { opacity: 0.5; }
   .card { display: block; width: 100%; color: inherit; font: inherit; text-align: start; text-decoration: none; background: none; border: 0; cursor: pointer; }
   .card img { display: block; width: 100%; height: auto; aspect-ratio: 4 / 5; object-fit: cover; background: var(--serupa-tint, light-dark(#efedea, #262422)); border-radius: var(--serupa-radius, 4px); }
-  .name { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; padding-top: 8px; }
+  .card img { margin-bottom: 8px; }
+  .line { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .line:empty { display: none; }
   .card:hover .name { text-decoration: underline; }
   .price s { color: var(--serupa-soft, light-dark(#5f5b55, #aaa59d)); }
   .sale { color: var(--serupa-accent, light-dark(#bf3417, #ff7d5c)); }
@@ -202,8 +204,8 @@ export class SerupaSearch extends HTMLElement {
     const link = offer.url ? { href: offer.url, rel: "noopener", target: this.getAttribute("target") } : { type: "button" };
     return h("li", {}, h(offer.url ? "a" : "button", { class: "card", part: "card", ...link, onclick: select },
       h("img", { src: client.photo(hit, 480), alt: "", width: "4", height: "5", loading: "lazy", decoding: "async", part: "picture" }),
-      h("span", { class: "name", part: "name" }, hit.name),
-      offer.brand && h("span", { class: "soft", part: "brand" }, offer.brand, " "),
+      h("span", { class: "soft line", part: "brand" }, offer.brand),
+      h("span", { class: "name line", part: "name" }, hit.name),
       offer.price !== null && h("span", { class: "price", part: "price" },
         h("span", { class: offer.list_price ? "sale" : null }, money(offer.price)),
         offer.list_price && [" ", h("span", { class: "unseen" }, this.#text("before")), h("s", { class: "soft" }, money(offer.list_price))]),
