@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from serupa import Catalog
+from serupa.web.settings import key_sha256
 from tests.web.conftest import DESK, PHONE, Watched, serve
+from tests.web.test_api import READ_KEY
 from tests.web.test_browser import check
 
 if TYPE_CHECKING:
@@ -138,3 +140,28 @@ def test_more_like_an_item(page: Page) -> None:
 def test_the_page_in_a_frame(page: Page) -> None:
     page.goto("/frame.html")
     page.frame_locator("iframe").get_by_role("heading", level=1).wait_for()
+
+
+def test_where_reading_needs_a_key(browser: Browser, sample_catalog: Catalog) -> None:
+    running = serve(sample_catalog, read_key_sha256=key_sha256(READ_KEY))
+    context = browser.new_context(
+        base_url=running.url, http_credentials={"username": "anyone", "password": READ_KEY}
+    )
+    page = context.new_page()
+    page.goto("/wardrobe")
+    page.evaluate(
+        """async (key) => {
+          await import("/static/js/serupa-search.js");
+          const element = document.createElement("serupa-search");
+          element.setAttribute("item", "photos/HAT-01_hanger.jpg");
+          element.setAttribute("key", key);
+          document.querySelector("main").prepend(element);
+        }""",
+        READ_KEY,
+    )
+    photo = page.locator("serupa-search img").first
+    photo.wait_for()
+    loaded = "(one) => one.naturalWidth || new Promise((done) => one.addEventListener('load', () => done(1)))"
+    assert photo.evaluate(loaded)
+    context.close()
+    running.stop()

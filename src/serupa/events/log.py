@@ -20,6 +20,7 @@ from serupa.files.atomic import make_directory
 FOLDER = "events"
 """Where a catalogue in a directory keeps its log."""
 
+_DAY_BYTES = 1_000_000_000  # some millions of searches: whoever floods a server does not fill its disk
 _WORDS = 100  # characters that are kept of what somebody wrote
 
 
@@ -109,8 +110,15 @@ class EventLog:
         self._lock = threading.Lock()
         self._swept: date | None = None
 
+    def sweep(self) -> None:
+        """Remove the files of days that are over."""
+        today = datetime.now(UTC).date()
+        for day, path in _days(self.folder):
+            if day <= today - timedelta(days=self._days):
+                path.unlink(missing_ok=True)
+
     def append(self, event: Event) -> None:
-        """Write an event at the end of today's file, and remove what is too old.
+        """Write an event at the end of today's file, unless that is full, and remove what is too old.
 
         Raises
         ------
@@ -123,11 +131,13 @@ class EventLog:
             with self._lock:
                 if self._swept != now.date():
                     make_directory(self.folder)
-                    self._sweep(now.date())
+                    self.sweep()
+                    self._swept = now.date()
                 # one write to a file open for appending: lines of several processes do not mix
                 descriptor = os.open(self._path(now.date()), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 try:
-                    os.write(descriptor, line)
+                    if os.fstat(descriptor).st_size < _DAY_BYTES:
+                        os.write(descriptor, line)
                 finally:
                     os.close(descriptor)
         except OSError as error:
@@ -137,12 +147,6 @@ class EventLog:
 
     def _path(self, day: date) -> Path:
         return self.folder / f"{day.isoformat()}.jsonl"
-
-    def _sweep(self, today: date) -> None:
-        for day, path in _days(self.folder):
-            if day <= today - timedelta(days=self._days):
-                path.unlink(missing_ok=True)
-        self._swept = today
 
 
 def folder_of(catalog: Path | None, given: str | os.PathLike[str] | None) -> Path:

@@ -120,6 +120,8 @@ class Service:
         self.fetchers = ThreadPoolExecutor(_FETCHERS, "fetch")
         self._learner = ThreadPoolExecutor(1, "learn")
         self._recorder = ThreadPoolExecutor(1, "events")
+        if self.events is not None:
+            self._recorder.submit(self.events.sweep)
         loop = self._loop = asyncio.get_running_loop()
         self.explains = await loop.run_in_executor(self._writer, _try_encoder, self.catalog)
         self._pool = self._new_pool(self.catalog)

@@ -135,8 +135,9 @@ const find = trying(async () => {
 function itemOf(item) {
   const name = nameOf(item);
   const button = h("button", { type: "button", class: "button", "aria-label": t("admin_remove_of", { name: item.id }) }, t("admin_remove"));
-  const entry = h("li", {}, h("span", { class: "picture" }, h("img", { alt: "", width: "4", height: "5" })), h("strong", {}, name), h("span", { class: "soft" }, item.id), button);
-  client.photoBlob(item, 320).then((blob) => { $("img", entry).src = URL.createObjectURL(blob); }, () => {});
+  const photo = h("img", { alt: "", width: "4", height: "5" });
+  const entry = h("li", {}, h("span", { class: "picture" }, photo), h("strong", {}, name), h("span", { class: "soft" }, item.id), button);
+  client.show(photo, item, 320).catch(() => {});
   button.addEventListener("click", trying(async () => {
     if (!button.dataset.sure) { // the second click is the one that counts
       button.dataset.sure = "yes";

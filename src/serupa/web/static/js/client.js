@@ -230,6 +230,22 @@ export class Client {
   }
 
   /**
+   * Show an item's photo in an image: from its address, or where a key is needed, which no image sends, from memory (`img-src blob:`).
+   * @param {HTMLImageElement} image
+   * @param {string | Item} item
+   * @param {number} size
+   */
+  async show(image, item, size) {
+    if (!this.#key) {
+      image.src = this.photo(item, size);
+      return;
+    }
+    const source = URL.createObjectURL(await this.photoBlob(item, size));
+    image.addEventListener("load", () => URL.revokeObjectURL(source), { once: true });
+    image.src = source;
+  }
+
+  /**
    * What is told arrives after the page has been left, too, and is nobody's concern where it does not.
    * @param {string} path
    * @param {object} event

@@ -202,8 +202,10 @@ export class SerupaSearch extends HTMLElement {
       if (!this.#tell("serupa:select", hit, { cancelable: true })) event.preventDefault();
     };
     const link = offer.url ? { href: offer.url, rel: "noopener", target: this.getAttribute("target") } : { type: "button" };
+    const photo = h("img", { alt: "", width: "4", height: "5", loading: "lazy", decoding: "async", part: "picture" });
+    client.show(photo, hit, 480).catch(() => {}); // a photo that is gone leaves its box empty
     return h("li", {}, h(offer.url ? "a" : "button", { class: "card", part: "card", ...link, onclick: select },
-      h("img", { src: client.photo(hit, 480), alt: "", width: "4", height: "5", loading: "lazy", decoding: "async", part: "picture" }),
+      photo,
       h("span", { class: "soft line", part: "brand" }, offer.brand),
       h("span", { class: "name line", part: "name" }, hit.name),
       offer.price !== null && h("span", { class: "price", part: "price" },
