@@ -480,7 +480,7 @@ def _rest(node: Node) -> Starlette:
             route(f"{name}/points/batch", "POST", "batch", _rest_batch),
             route(f"{name}/points/delete", "POST", "delete", _rest_delete),
             route(f"{name}/points/scroll", "POST", "scroll", lambda c, n, b: _rest_scroll(node, c, n, b)),
-            route(f"{name}/points/count", "POST", "count", _rest_count),
+            route(f"{name}/points/count", "POST", "count", lambda c, n, b: _rest_count(node, c, n, b)),
             route(f"{name}/points/query/batch", "POST", "query", _rest_query),
             route(f"{name}/facet", "POST", "facet", _rest_facet),
         ]
@@ -549,8 +549,9 @@ def _rest_scroll(node: Node, client: QdrantClient, name: str, body: Any) -> Any:
     return {"points": _jsonable(node.shown(points)), "next_page_offset": following}
 
 
-def _rest_count(client: QdrantClient, name: str, body: Any) -> Any:
-    return client.count(name, models.CountRequest(**body).filter)
+def _rest_count(node: Node, client: QdrantClient, name: str, body: Any) -> Any:
+    found, _ = client.scroll(name, models.CountRequest(**body).filter, 10**6)
+    return models.CountResult(count=len(node.shown(found)))
 
 
 def _rest_query(client: QdrantClient, name: str, body: Any) -> Any:
@@ -763,8 +764,10 @@ class _Points:
         )
 
     def Count(self, request: Any, context: Any) -> Any:  # noqa: N802
-        found = self._do("count", request, context, lambda c, name: c.count(name, _filter(request)))
-        return q.CountResponse(result=q.CountResult(count=found.count))
+        found, _ = self._do(
+            "count", request, context, lambda c, name: c.scroll(name, _filter(request), 10**6)
+        )
+        return q.CountResponse(result=q.CountResult(count=len(self._node.shown(found))))
 
     def QueryBatch(self, request: Any, context: Any) -> Any:  # noqa: N802
         searches = [GrpcToRest.convert_query_points(one) for one in request.query_points]

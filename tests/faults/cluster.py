@@ -80,7 +80,7 @@ def wait_until_whole(address: str, collection: str, replicas: int, seconds: floa
             assert time.monotonic() < deadline, told
             try:
                 told = read_topology(link, collection).deviations(replicas)
-                told += [str(node.address) for node in link.nodes if not node.well]
+                told += [str(node.address) for node in link.nodes if node.well is False]
             except SerupaError as error:
                 told = [str(error)]
             time.sleep(0.1 if told else 0.0)

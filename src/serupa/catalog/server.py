@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Iterator
@@ -99,10 +100,13 @@ def check(catalog: Catalog, *, deep: bool = False, progress: Progress | None = N
     ]
     if items and (unindexed := store.unindexed(fields)):
         report.faults.append(f"no index on {', '.join(unindexed)}: index again with the same command")
+    counts = _counts(backend, store)
+    if len(set(counts.values())) > 1 and len(set((counts := _counts(backend, store)).values())) > 1:
+        told = ", ".join(f"{count:,} on {node}" for node, count in counts.items())
+        report.faults.append(f"replicas disagree about how many points there are: {told}")
     if deep:
-        report.faults += _compare(
-            backend, store, tuple(catalog.manifest.dimensions), items, progress or silent
-        )
+        names = tuple(catalog.manifest.dimensions)
+        report.faults += _compare(backend, store, names, items, progress or silent)
     return report
 
 
@@ -165,6 +169,15 @@ def _on_server(catalog: Catalog) -> tuple[QdrantBackend, QdrantStore]:
     if not isinstance(catalog.backend, QdrantBackend) or not isinstance(catalog.store, QdrantStore):
         raise UsageError(catalog.path, "is in a directory: it has no shards and replicas")
     return catalog.backend, catalog.store
+
+
+def _counts(backend: QdrantBackend, store: QdrantStore) -> dict[str, int]:
+    """Count the points by each node that answers, from its own replicas where it has them."""
+    found = {}
+    for address, link in backend.connection.by_node():
+        with contextlib.suppress(SerupaError):  # that it does not answer is told already
+            found[str(address)] = QdrantStore(link, store.collection).count()
+    return found
 
 
 def _compare(

@@ -150,10 +150,9 @@ class Connection:
         started, pause = time.monotonic(), _FIRST_PAUSE_S
         while True:
             missing: MissingError | None = None
-            nodes = self.nodes.in_turn()
-            for left, node in zip(reversed(range(len(nodes))), nodes, strict=True):
+            for node, last in self.nodes.in_turn():
                 try:
-                    answer = send(node.client(limit_s if left else self.address.timeout_s))
+                    answer = send(node.client(self.address.timeout_s if last else limit_s))
                 except Exception as error:
                     try:
                         wait = self._wait(error, pause)
@@ -173,7 +172,7 @@ class Connection:
                 raise UnavailableError(
                     self.address,
                     f"no answer within {time.monotonic() - started:.1f} s ({_reason(failure)})",
-                    f"is a Qdrant server there, with gRPC at port {nodes[0].address.grpc_port}?"
+                    f"is a Qdrant server there, with gRPC at port {self.address.nodes[0].grpc_port}?"
                     if self.address.transport == "grpc"
                     else "is a Qdrant server there?",
                 ) from failure
@@ -221,7 +220,7 @@ def connect(address: ServerAddress) -> Connection:
 
     def make(node: NodeAddress, limit_s: int) -> QdrantClient:
         return QdrantClient(
-            host=node.host,
+            host=str(node).rpartition(":")[0],
             port=node.port,
             grpc_port=node.grpc_port,
             prefer_grpc=address.transport == "grpc",
@@ -238,7 +237,7 @@ def connect(address: ServerAddress) -> Connection:
 
         try:
             url = f"{'https' if address.tls else 'http'}://{node}/readyz"
-            return httpx.get(url, timeout=limit_s).status_code == httpx.codes.OK
+            return httpx.get(url, timeout=limit_s, verify=address.tls).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

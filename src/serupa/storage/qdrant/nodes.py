@@ -24,7 +24,8 @@ class Node:
 
     def __init__(self, address: NodeAddress, make: MakeClient) -> None:
         self.address = address
-        self.well = True
+        self.well: bool | None = None
+        """None until it is asked for the first time."""
         self._make = make
         self._clients: dict[int, QdrantClient] = {}
         self._lock = threading.Lock()
@@ -47,14 +48,14 @@ class Nodes:
     """All nodes that an address names; used by several threads.
 
     The one that answered last is asked first, so that what was written is read from where it was written. A
-    node that failed is passed over until it says that it is ready: one that comes back is behind the others
-    for a while, and would tell of collections that are gone.
+    node is passed over until it says that it is ready, when it is met and when it failed: one that comes back
+    is behind the others for a while, and would tell of collections that are gone.
 
     Parameters
     ----------
     nodes : sequence of Node
     ready : callable
-        Whether a node that failed may be asked again.
+        Whether a node may be asked; not looked at where there is only one.
     """
 
     def __init__(self, nodes: Sequence[Node], ready: Callable[[NodeAddress, float], bool]) -> None:
@@ -71,11 +72,25 @@ class Nodes:
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes)
 
-    def in_turn(self) -> list[Node]:
-        """Return the nodes to ask, one after the other: those that are well, or all where none is."""
+    def in_turn(self) -> Iterator[tuple[Node, bool]]:
+        """Yield the nodes to ask, one after the other, and whether it is the last one.
+
+        They are those that are well; all, where none is.
+        """
         with self._lock:
             turned = self._nodes[self._first :] + self._nodes[: self._first]
-        return [node for node in turned if node.well] or turned
+        none = True
+        for number, node in enumerate(turned):
+            if node.well is None and len(turned) > 1:
+                node.well = self._ready(node.address, _LOOK_LIMIT_S)
+                if not node.well:
+                    self.failed(node)
+            if node.well is not False:
+                none = False
+                yield node, all(other.well is False for other in turned[number + 1 :])
+        if none:
+            for node in turned:
+                yield node, node is turned[-1]
 
     def answered(self, node: Node) -> None:
         """Ask this node first from now on."""

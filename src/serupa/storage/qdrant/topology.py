@@ -78,10 +78,6 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True):
             ]
             if len(active) < replicas:
                 found.append(f"shard {shard}: {len(active)} active of {replicas} replicas")
-            counts = {one.points for one in active if one.points is not None}
-            if len(counts) > 1:
-                points = " and ".join(f"{count:,}" for count in sorted(counts))
-                found.append(f"shard {shard}: its replicas hold {points} points")
         for one in self.transfers:
             share = "" if one.done is None else f", {one.done:.0%} done"
             verb = "moved" if one.moves else "copied"
