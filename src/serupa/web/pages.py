@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from serupa.web.texts import ADMIN_TEXTS, in_language, language_of
 pages = APIRouter(include_in_schema=False, dependencies=[Depends(may_see)])
 _templates = Jinja2Templates(Path(str(files("serupa.web") / "templates")), context_processors=[in_language])
 _templates.env.globals |= {"static": assets.url, "modules_of": assets.modules}
-_templates.env.filters["plain"] = html.unescape  # tables of shops often hold HTML's character entities
+_templates.env.filters |= {
+    "plain": html.unescape,  # tables of shops often hold HTML's character entities
+    "last_part": lambda path: re.split("[/>]", path)[-1].strip(),  # of a category such as Men/Tops/Shirts
+}
 
 _PAGE: dict[str, Any] = {"methods": ["GET", "HEAD"]}
 
