@@ -387,7 +387,9 @@ def _take(catalog: Catalog, row: Mapping[str, Any], report: AddReport) -> None:
         report.stages_s["write"] += time.perf_counter() - started
     for name in ("seen", "added", "updated", "unchanged", "encoded"):
         setattr(report, name, getattr(report, name) + part[name])
-    report.failures += [Failure(f["id"], f["image"], f["reason"]) for f in part["failed"]]
+    report.failures += [
+        Failure(f["id"], f["image"], f["reason"], problem=f["problem"]) for f in part["failed"]
+    ]
     for name, seconds in part["stages_s"].items():
         report.stages_s[name] += seconds
 

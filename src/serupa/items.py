@@ -124,12 +124,15 @@ class Failure:
         What is wrong with it: names the photo, or the table and the line.
     breaks_off : bool
         Whether nothing that comes after it can be read, either.
+    problem : str
+        What is wrong, without a path or an address.
     """
 
     id: str
     image: str
     reason: str
     breaks_off: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

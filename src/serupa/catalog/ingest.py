@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serupa.catalog.schema import PointSchema, content_of, new_fields, payload_of
 from serupa.encoders.session import available_cpus
-from serupa.errors import InvalidInputError, SerupaError
+from serupa.errors import ConflictError, InvalidInputError, SerupaError, UnavailableError
 from serupa.files import http
 from serupa.filters import Condition
 from serupa.images import MAX_BYTES, read_bytes
@@ -82,7 +82,10 @@ class AddReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "encoded": self.encoded,
-            "failed": [{"id": f.id, "image": f.image, "reason": f.reason} for f in self.failures],
+            "failed": [
+                {"id": f.id, "image": f.image, "reason": f.reason, "problem": f.problem}
+                for f in self.failures
+            ],
             "gone": self.gone,
             "notes": self.notes,
             "seconds": round(self.seconds, 3),
@@ -120,7 +123,7 @@ class _Photo:
     data: bytes = b""
     validators: Mapping[str, str] = field(default_factory=dict)
     pixels: NDArray[np.uint8] | None = None
-    failure: str = ""
+    failure: SerupaError | None = None
     read_s: float = 0.0
     decode_s: float = 0.0
     alike: list[_Photo] = field(default_factory=list)  # further items that show this very photo
@@ -269,7 +272,7 @@ def _read_file(photo: _Photo) -> _Photo:
         photo.data = read_bytes(photo.item.image)
         photo.content = content_of(photo.data)
     except SerupaError as error:
-        photo.failure = str(error)
+        photo.failure = error
     photo.read_s = time.perf_counter() - started
     return photo
 
@@ -278,13 +281,13 @@ def _take_download(photo: _Photo, download: Future[http.Fetched]) -> _Photo:
     try:
         fetched = download.result()
     except SerupaError as error:
-        photo.failure = str(error)
+        photo.failure = error
         return photo
     photo.validators = fetched.validators
     if fetched.data is None and photo.stored is not None:
         photo.content = photo.stored["content"]
     elif not fetched.data:
-        photo.failure = f"{photo.item.image}: the file is empty"
+        photo.failure = InvalidInputError(photo.item.image, "the file is empty")
     else:
         photo.data = fetched.data
         photo.content = content_of(photo.data)
@@ -302,7 +305,7 @@ def _decode(photos: Iterator[_Photo], pool: Executor, encoder: Encoder) -> Gener
         try:
             photo.pixels = encoder.preprocess(photo.data)
         except SerupaError as error:
-            photo.failure = str(InvalidInputError(photo.item.image, error.problem or str(error), error.hint))
+            photo.failure = InvalidInputError(photo.item.image, error.problem or str(error), error.hint)
         photo.data = b""
         photo.decode_s = time.perf_counter() - started
         return photo
@@ -360,7 +363,7 @@ class _WayIn:
         try:
             ask(photo.item)
         except InvalidInputError as error:
-            photo.failure = str(InvalidInputError(photo.item.image, str(error)))
+            photo.failure = InvalidInputError(photo.item.image, str(error))
 
     def _usable(self, entries: Iterable[Item | Failure]) -> Iterator[Item]:
         for entry in entries:
@@ -405,20 +408,21 @@ class _WayIn:
             else:
                 yield photo
 
-    def _clash(self, photo: _Photo) -> str:
+    def _clash(self, photo: _Photo) -> SerupaError | None:
         """Say which other source's photo has this id, where that is another photo and still there."""
         stored, options = photo.stored, self._options
         if stored is None or options.replace or not options.source:
-            return ""
+            return None
         before, image = stored.get(_SOURCE, ""), stored["image"]
         is_other = bool(before) and before != options.source and image != photo.item.image
         if not is_other or stored["content"] == photo.content:
-            return ""
+            return None
         if "://" not in image and not os.path.lexists(image):
-            return ""
-        return (
-            f"{photo.item.image}: the id {photo.item.id!r} is another photo's already, from {before}; "
-            "give each its own id, or replace it (--replace)"
+            return None
+        return ConflictError(
+            photo.item.image,
+            f"the id {photo.item.id!r} is another photo's already",
+            f"that is from {before}: give each its own id, or replace it (--replace)",
         )
 
     def decoded(self, photos: Iterator[_Photo]) -> Iterator[_Photo]:
@@ -489,7 +493,10 @@ class _WayIn:
 
     def _fail(self, photo: _Photo) -> None:
         self._writer.on_the_way.discard(photo.item.id)
-        self._report.failures.append(Failure(photo.item.id, photo.item.image, photo.failure))
+        error = photo.failure or SerupaError(photo.item.image, "cannot be used")
+        # what others say of their files and servers is for who runs this, not for who asks over the web
+        problem = "cannot be had now" if isinstance(error, UnavailableError) else error.problem
+        self._report.failures.append(Failure(photo.item.id, photo.item.image, str(error), problem=problem))
 
 
 def _without_origin(payload: Mapping[str, Any]) -> dict[str, Any]:

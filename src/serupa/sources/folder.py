@@ -132,8 +132,9 @@ class _Walk:
                 elif self._is_walked(entry, inside):
                     stack.append((iter(self._enter(entry.path)), (*parents, entry.name)))
             except OSError as error:
-                reason = f"{encodable(entry.path)}: cannot be looked at ({error.strerror})"
-                yield Failure(encodable(inside), encodable(entry.path), reason)
+                problem = f"cannot be looked at ({error.strerror})"
+                path = encodable(entry.path)
+                yield Failure(encodable(inside), path, f"{path}: {problem}", problem=problem)
 
     def _enter(self, folder: str | Path) -> list[os.DirEntry[str]]:
         """List a folder by name; nothing where it was entered before."""

@@ -134,7 +134,8 @@ class Table:
 
     def failure(self, number: int, problem: str, identity: str = "", image: str = "") -> Failure:
         """Return what is wrong with a row, with its place."""
-        return Failure(identity, image, f"{self.name}, {self.unit} {number}: {problem}")
+        place = f"{self.unit} {number}"
+        return Failure(identity, image, f"{self.name}, {place}: {problem}", problem=f"{place}: {problem}")
 
     def break_off(self, number: int, problem: str) -> Failure:
         """Return why nothing can be read from a row on."""

@@ -13,7 +13,7 @@ from serupa.events.insights import followed_together, insights_of
 from serupa.events.log import read_events
 from serupa.progress import Progress
 from serupa.web.jobs import Job
-from serupa.web.problems import ProblemError
+from serupa.web.problems import ProblemError, last_name
 from serupa.web.routing import Serving, described
 from serupa.web.schemas import StrictModel
 from serupa.web.security import may_write
@@ -60,9 +60,14 @@ class ImportOut(BaseModel):
         """Return the JSON form of a report that was kept; None where there is none."""
         if report is None:
             return None
-        same = {name: report[name] for name in ("when", "source", "added", "updated", "unchanged", "notes")}
-        failures = [{"id": one["id"], "reason": one["reason"]} for one in report["failed"][:_FAILURES]]
-        return cls(**same, failed=len(report["failed"]), failures=failures, gone=len(report["gone"]))
+        same = {name: report[name] for name in ("when", "added", "updated", "unchanged", "notes")}
+        failures = [
+            {"id": one["id"], "reason": one.get("problem", "")} for one in report["failed"][:_FAILURES]
+        ]
+        source = last_name(report["source"])
+        return cls(
+            **same, source=source, failed=len(report["failed"]), failures=failures, gone=len(report["gone"])
+        )
 
 
 class AdminOut(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from serupa.errors import SerupaError
 from serupa.progress import Progress
-from serupa.web.problems import ProblemError, errors, problem_of
+from serupa.web.problems import ProblemError, errors, log_text, problem_of
 
 _T = TypeVar("_T")
 
@@ -80,7 +80,7 @@ class Jobs:
         try:
             self.last = replace(job, result=work(progress))
         except SerupaError as error:
-            errors.warning("%s: %s", job.name, error)
+            errors.warning("%s: %s", job.name, log_text(error))
             self.last = replace(job, problem=problem_of(error).detail)
         except Exception as error:
             errors.exception("%s", job.name)

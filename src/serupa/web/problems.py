@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -148,12 +149,27 @@ def problem_of(error: Exception) -> ProblemError:
 
 def public_text(error: SerupaError) -> str:
     """Return what an error says, without the path or address that it is about."""
-    if isinstance(error.subject, str):
+    if isinstance(error.subject, str) and "://" not in error.subject:
         subject = error.subject
         text = _told(error.problem, error.hint)
         return f"{subject}: {text}" if error.problem else subject
     hint = "" if str(error.subject) in error.hint else error.hint
     return _told(error.problem, hint)
+
+
+def log_text(error: SerupaError) -> str:
+    """Return what the log says of an error: of an address, no name, password or query."""
+    subject = str(error.subject)
+    if "://" in subject:
+        scheme, _, rest = subject.partition("://")
+        host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
+        subject = f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    return str(SerupaError(subject, error.problem, error.hint))
+
+
+def last_name(place: str) -> str:
+    """Return the last part of a path or an address, without what an address says behind it."""
+    return PurePath(place.partition("?")[0].partition("#")[0].rstrip("/")).name
 
 
 def _told(problem: str, hint: str) -> str:
@@ -193,7 +209,7 @@ def answer_problems(app: FastAPI, missing_page: Callable[[Request], Response | N
             if page is not None:
                 return page
         if isinstance(error, SerupaError) and error.http_status >= 500:
-            errors.error("request failed: %s %s: %s", request.method, request.scope["path"], error)
+            errors.error("request failed: %s %s: %s", request.method, request.scope["path"], log_text(error))
         return problem_of(error).response()
 
     for kind in (ProblemError, HTTPException, RequestValidationError, SerupaError):

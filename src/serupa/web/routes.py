@@ -266,7 +266,7 @@ async def sync_items(request: Request, service: Serving, changes: SyncIn) -> Syn
 
 def _synced(uploads: Uploads, items: list[Item], removed: list[str]) -> SyncOut:
     report = uploads.add_from_web(items)
-    failed = [SyncFailure(id=failure.id, reason=failure.reason) for failure in report.failures]
+    failed = [SyncFailure(id=failure.id, reason=failure.problem) for failure in report.failures]
     return SyncOut(
         added=report.added,
         updated=report.updated,

@@ -20,7 +20,7 @@ from serupa.storage.qdrant.address import is_server
 from serupa.web.app import create_app
 from serupa.web.logs import Few, OneLine
 from serupa.web.pool import decoding_threads
-from serupa.web.problems import errors
+from serupa.web.problems import errors, log_text
 from serupa.web.settings import Settings
 from serupa.web.tenants import Tenant, Tenants, share_encoders
 
@@ -153,7 +153,7 @@ def _open_tenants(
         except SerupaError as error:
             failure = error
             closed[tenant.name] = tenant.settings
-            errors.error("tenant %s is not served: %s", tenant.name, error)
+            errors.error("tenant %s is not served: %s", tenant.name, log_text(error))
     if failure is not None and not opened:
         raise failure
     apps = {

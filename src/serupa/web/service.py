@@ -32,7 +32,7 @@ from serupa.web.jobs import Jobs, Shared
 from serupa.web.logs import ClientGoneError
 from serupa.web.metrics import Metrics
 from serupa.web.pool import EncodingPool
-from serupa.web.problems import busy, errors, unavailable
+from serupa.web.problems import busy, errors, log_text, unavailable
 from serupa.web.security import Gate
 from serupa.web.settings import Settings
 from serupa.web.thumbnails import Thumbnails
@@ -143,7 +143,7 @@ class Service:
             try:
                 await self.refresh()
             except SerupaError as error:
-                errors.warning("the catalogue could not be looked at: %s", error)
+                errors.warning("the catalogue could not be looked at: %s", log_text(error))
             except Exception:
                 errors.exception("the catalogue could not be looked at")
 
@@ -253,7 +253,7 @@ class Service:
             try:
                 log.append(event)
             except SerupaError as error:
-                errors.warning("%s", error)
+                errors.warning("%s", log_text(error))
 
         if self.events is not None:
             self._recorder.submit(work, self.events)
@@ -314,7 +314,7 @@ class Service:
         try:
             shopfront.look_ahead(lambda: self._pool is not None)
         except SerupaError as error:
-            errors.warning("the shop's colours could not be seen: %s", error)
+            errors.warning("the shop's colours could not be seen: %s", log_text(error))
         except Exception:
             errors.exception("the shop's colours could not be seen")
 
@@ -330,7 +330,7 @@ class Service:
                     self._learner, Advice.of, self.catalog, self._shopfront
                 )
             except SerupaError as error:  # such as an item that was removed meanwhile
-                errors.warning("nothing could be learned from the catalogue for advice: %s", error)
+                errors.warning("nothing could be learned from the catalogue for advice: %s", log_text(error))
             except Exception:
                 errors.exception("nothing could be learned from the catalogue for advice")
             self._learned.set()
