@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from serupa.garments.kinds import KINDS
 from tests.web.conftest import PHONE, Served, Window
 from tests.web.test_browser import check
 
@@ -73,6 +74,9 @@ def test_recommend(served: Served) -> None:
 
 
 def test_garment_and_owned_already(served: Served, shown: dict[str, Path]) -> None:
+    seen = send(served, "garment", photo=shown["TEE"])
+    assert seen["kind"] in {kind.name for kind in KINDS} | {None}
+    assert 0 < seen["kind_probability"] <= 1
     hat = piece_of(served, shown["TEE"], "my tee")
     assert hat["colors"][0]["share"] > 0.3
     assert len(hat["signature"]) > 3000

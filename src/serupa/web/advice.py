@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from serupa.catalog.results import Recommendation
 from serupa.garments.colors import NAMES, NEUTRAL, Color
+from serupa.garments.head import head_of
 from serupa.garments.slots import Slot, slot_of
 from serupa.recommend.tastes import Taste
 from serupa.styling.outfits import Outfit, outfits_around
@@ -123,8 +124,12 @@ class ColorOut(BaseModel):
 class GarmentOut(BaseModel):
     """What a photo shows, guessed from the catalogue's items."""
 
-    category: str | None = Field(description="Null where nobody knows.")
+    category: str | None = Field(description="One of the shop's; null where nobody knows.")
     confidence: float
+    kind: str | None = Field(
+        description="The kind of garment, in the shop or not; null: unknown or not told by the encoder"
+    )
+    kind_probability: float | None = Field(description="The chance of the likeliest kind.")
     pattern: str | None
     slot: Slot | None
     colors: list[ColorOut]
@@ -274,9 +279,14 @@ async def garment(request: Request, service: Serving) -> GarmentOut:
         def look() -> GarmentOut:
             shown = advice.advisor.look(form.photo, encoded.embedding)
             category = shown.category.value
+            manifest = service.catalog.manifest
+            head = head_of(manifest.card, manifest.weights_sha256)
+            kind = None if head is None else head.guess(encoded.embedding)
             return GarmentOut(
                 category=category,
                 confidence=shown.category.confidence,
+                kind=None if kind is None else kind.name,
+                kind_probability=None if kind is None else round(kind.probability, 4),
                 pattern=shown.pattern.value,
                 slot=slot_of(category),
                 colors=[ColorOut(**color.to_dict()) for color in shown.colors],
