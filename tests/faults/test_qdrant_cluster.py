@@ -303,7 +303,7 @@ def test_scale_while_it_serves(
         connection = catalog.backend.connection  # type: ignore[attr-defined]
         tuning = read_topology(connection, f"{catalog.manifest.store}.tuning")
         assert [len(on) for on in tuning.shards.values()] == [2]
-        with pytest.raises(UnavailableError, match="too few for 4 replicas"):
+        with pytest.raises(UnavailableError, match="too few nodes for 4 replicas"):
             server.scale(catalog, replicas=4)
         before = catalog.manifest.store
         known = server.scale(catalog, shards=6)

@@ -82,10 +82,10 @@ def scale(connection: Connection, collection: str, replicas: int, progress: Prog
         raise UnavailableError(
             connection.address, f"{topology.silent[0]} does not answer", "try again when every node does"
         )
-    nodes = set(topology.nodes)
+    nodes = set(topology.nodes) | {one.node for one in topology.replicas}
     if replicas > len(nodes):
         raise UnavailableError(
-            connection.address, f"has {len(nodes)} nodes, too few for {replicas} replicas", "add a node"
+            connection.address, f"too few nodes for {replicas} replicas: {len(nodes)}", "add a node"
         )
     active = {
         shard: [one.node for one in there if one.state == ACTIVE] for shard, there in topology.shards.items()
