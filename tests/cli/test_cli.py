@@ -185,7 +185,7 @@ def test_encoders(tmp_path: Path) -> None:
     assert shown["weights"]["present"]
     missing = serupa("encoders", "show", "resnet50")
     assert "--weights" in missing.stderr
-    assert serupa("encoders", "fetch", "efficientnet-lite0").stderr.strip().endswith(".pth")
+    assert serupa("encoders", "fetch", "efficientnet-lite0").stderr.strip().endswith(".safetensors")
 
 
 def test_doctor() -> None:

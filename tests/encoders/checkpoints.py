@@ -1,11 +1,7 @@
-"""Writes checkpoints as torch.save and safetensors do, without torch; and draws random weights."""
+"""Writes checkpoints without torch; draws random weights, and pictures to try them on."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import struct
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,111 +12,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_STORAGES = {
-    "float64": "DoubleStorage",
-    "float32": "FloatStorage",
-    "float16": "HalfStorage",
-    "int64": "LongStorage",
-    "uint8": "ByteStorage",
-}
-
 
 def write_safetensors(path: Path, arrays: Mapping[str, Array]) -> Path:
     from safetensors.numpy import save_file
 
     save_file({name: np.array(array, order="C") for name, array in arrays.items()}, path)
     return path
-
-
-def write_zip(path: Path, arrays: Mapping[str, Array], **wrap: Any) -> Path:
-    """As ``torch.save`` since 1.6."""
-    program, storages = torch_pickle(arrays, **wrap)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(f"{path.stem}/data.pkl", program)
-        archive.writestr(f"{path.stem}/byteorder", "little")
-        for key, array in storages.items():
-            archive.writestr(f"{path.stem}/data/{key}", array.tobytes())
-        archive.writestr(f"{path.stem}/version", "3\n")
-    return path
-
-
-def write_legacy(path: Path, arrays: Mapping[str, Array], **wrap: Any) -> Path:
-    """As ``torch.save`` before 1.6."""
-    program, storages = torch_pickle(arrays, legacy=True, **wrap)
-    system = {
-        "protocol_version": 1001,
-        "little_endian": True,
-        "type_sizes": {"short": 2, "int": 4, "long": 4},
-    }
-    with path.open("wb") as file:
-        for value in (0x1950A86A20F9469CFC6C, 1001, system):
-            pickle.dump(value, file, protocol=2)
-        file.write(program)
-        pickle.dump(sorted(storages), file, protocol=2)
-        for key in sorted(storages):
-            file.write(struct.pack("<q", storages[key].size) + storages[key].tobytes())
-    return path
-
-
-def torch_pickle(
-    arrays: Mapping[str, Array], *, legacy: bool = False, wrapper: str | None = None
-) -> tuple[bytes, dict[str, Array]]:
-    """The instructions for a state dict, and the storages that they name."""
-    storages: dict[str, Array] = {}
-    entries = []
-    for name, array in arrays.items():
-        key = str(len(storages))
-        storages[key] = np.array(array, order="C")
-        entries.append(text(name) + tensor(key, array, legacy=legacy))
-    state = b"ccollections\nOrderedDict\n)R(" + b"".join(entries) + b"u"
-    if wrapper is not None:
-        state = b"}(" + text("epoch") + b"K\x07" + text(wrapper) + state + b"u"
-    return b"\x80\x02" + state + b".", storages
-
-
-def tensor(key: str, array: Array, *, legacy: bool = False) -> bytes:
-    strides = tuple(stride // array.itemsize for stride in array.copy().strides)
-    storage = _STORAGES[array.dtype.name].encode()
-    view = b"N" if legacy else b""
-    return (
-        b"ctorch._utils\n_rebuild_tensor_v2\n(("
-        + text("storage")
-        + b"ctorch\n"
-        + storage
-        + b"\n"
-        + text(key)
-        + text("cpu")
-        + integer(array.size)
-        + view
-        + b"tQK\x00"
-        + integers(array.shape)
-        + integers(strides)
-        + b"\x89ccollections\nOrderedDict\n)RtR"
-    )
-
-
-def text(value: str) -> bytes:
-    encoded = value.encode()
-    return b"X" + struct.pack("<I", len(encoded)) + encoded
-
-
-def integer(value: int) -> bytes:
-    return b"J" + struct.pack("<i", value)
-
-
-def integers(values: tuple[int, ...]) -> bytes:
-    return b"(" + b"".join(map(integer, values)) + b"t"
-
-
-def hostile_zip(program: bytes) -> bytes:
-    """A ``.pth`` whose data.pkl is anything at all."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("archive/data.pkl", program)
-    return file.getvalue()
-
-
-# --- random weights of a whole network
 
 
 class Uniform:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from serupa.encoders import Card, Encoder, load_card, load_encoder
 from serupa.encoders.graph import GraphBuilder
 from serupa.errors import InvalidInputError
-from tests.encoders.checkpoints import Array, pictures, write_legacy, write_safetensors, write_zip
+from tests.encoders.checkpoints import Array, pictures, write_safetensors
 from tests.reference.make_reference import COUNT, HERE, MAP_STEP, ODD_SIZE
 
 
@@ -37,7 +36,7 @@ def compare(encoder: Encoder, pixels: NDArray[np.uint8], name: str) -> None:
 
 
 def test_efficientnet_lite0() -> None:
-    compare(load_encoder(), pictures(COUNT, 224), "efficientnet-lite0")
+    compare(load_encoder("efficientnet-lite0"), pictures(COUNT, 224), "efficientnet-lite0")
 
 
 def test_efficientnet_lite0_pads_odd_sides_as_it_was_trained() -> None:
@@ -45,19 +44,9 @@ def test_efficientnet_lite0_pads_odd_sides_as_it_was_trained() -> None:
     compare(load_encoder(card), pictures(2, ODD_SIZE), "efficientnet-lite0-200")
 
 
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [("w.safetensors", write_safetensors), ("zip.pth", write_zip), ("legacy.pth", write_legacy)],
-)
-def test_resnet50_from_every_format(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    resnet_state: dict[str, Array],
-    name: str,
-    write: Callable[..., Path],
-) -> None:
+def test_resnet50(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resnet_state: dict[str, Array]) -> None:
     monkeypatch.setenv("SERUPA_CACHE", str(tmp_path / "cache"))
-    path = write(tmp_path / name, resnet_state)
+    path = write_safetensors(tmp_path / "w.safetensors", resnet_state)
     compare(load_encoder("resnet50", weights=path), pictures(COUNT, 224), "resnet50")
     for file in [path, *tmp_path.glob("cache/*/*")]:
         file.unlink()  # a third of a gigabyte that pytest would keep
@@ -95,7 +84,7 @@ def test_weights_of_another_architecture_are_named_with_their_file(tmp_path: Pat
     with pytest.raises(
         InvalidInputError, match=r"other\.safetensors: these are not weights of efficientnet-lite0 \(2"
     ):
-        load_encoder(weights=path)
+        load_encoder("efficientnet-lite0", weights=path)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def image(data: bytes) -> None:
 
 
 def checkpoint(data: bytes) -> None:
-    """Weights: .safetensors and both formats of .pth."""
+    """Weights: .safetensors."""
     file = _folder / "weights"
     file.write_bytes(data)
     with ours():
@@ -261,8 +261,7 @@ def _checkpoints() -> Iterator[bytes]:
     from tests.encoders import checkpoints
 
     arrays = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.int64)}
-    for write in (checkpoints.write_safetensors, checkpoints.write_zip, checkpoints.write_legacy):
-        yield write(_folder / "seed", arrays).read_bytes()
+    yield checkpoints.write_safetensors(_folder / "seed", arrays).read_bytes()
 
 
 def _parquet() -> bytes:

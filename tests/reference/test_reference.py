@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serupa.encoders import load_encoder
+from serupa.encoders import load_card, load_encoder
 from serupa.encoders.checkpoint import read_checkpoint
+from serupa.encoders.weights import find_weights
 from tests.encoders.checkpoints import pictures, resnet50_state, write_safetensors
-from tests.reference.make_reference import HERE, efficientnet_lite0, make, resnet50
+from tests.reference.make_reference import HERE, efficientnet_lite0, lite0_state, make, resnet50
 
 pytestmark = pytest.mark.reference
 
@@ -53,12 +54,12 @@ def test_the_stored_references_are_what_torch_gives(remade: Path) -> None:
                 )
 
 
-def test_this_torch_writes_checkpoints_that_are_read(remade: Path) -> None:
-    for name in ("torch-zip.pth", "torch-legacy.pth"):
-        old, new = read_checkpoint(HERE / name), read_checkpoint(remade / name)
-        assert old.keys() == new.keys()
-        for key in old:
-            np.testing.assert_array_equal(old[key], new[key])
+def test_the_weights_that_come_with_serupa_are_the_packages(torch: None) -> None:
+    ours = read_checkpoint(find_weights(load_card("efficientnet-lite0")).path)
+    theirs = {name: tensor.numpy() for name, tensor in lite0_state().items() if not name.startswith("_fc.")}
+    assert ours.keys() == {name for name in theirs if not name.endswith("num_batches_tracked")}
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
 
 
 def test_efficientnet_lite0_on_luma(luma: Path) -> None:

@@ -65,6 +65,17 @@ def test_an_older_one_is_upgraded_in_place_and_kept(catalog_path: Path, version:
     assert json.loads(old.read_bytes()) == before
 
 
+def test_weights_that_were_once_a_pickle_are_found_in_their_file_of_today(tmp_path: Path) -> None:
+    Catalog.create(tmp_path / "c", "efficientnet-lite0", resize="pad", kinds=0.0).close()
+    values = written(tmp_path / "c")
+    values["weights_sha256"] = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    values["encoder"]["weights"] = {"file": "efficientnet-lite0-57934424.pth", "package": "gone"}
+    manifest = CatalogManifest.from_dict(values, "a catalogue")
+    card = load_card("efficientnet-lite0")
+    assert manifest.weights_sha256 == card.weights.sha256
+    assert manifest.card == formats.replace(card, resize="pad")
+
+
 def test_nothing_is_written_where_it_is_only_read(catalog_path: Path) -> None:
     without_checksum(catalog_path, 1)
     before = written(catalog_path)

@@ -101,7 +101,7 @@ def quantize(
         str, typer.Option(help="Photos such as will be indexed: a folder or a table.", show_default=False)
     ],
     weights: Annotated[
-        str | None, typer.Option(help="The encoder's weights: .safetensors or .pth.", show_default=False)
+        str | None, typer.Option(help="The encoder's weights: .safetensors.", show_default=False)
     ] = None,
     out: Annotated[
         str | None,

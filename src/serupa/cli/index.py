@@ -116,7 +116,7 @@ def index(
         typer.Option(help="Of an encoder of the hub: float, fp16 or int8; float.", show_default=False),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="The encoder's weights: .safetensors or .pth.", show_default=False)
+        str | None, typer.Option(help="The encoder's weights: .safetensors.", show_default=False)
     ] = None,
     metrics: Annotated[
         str | None,

@@ -27,7 +27,7 @@ def reproduce(
     seed: Annotated[int, typer.Option(help="Another seed asks other queries.", min=0)] = 0,
     encoder: Annotated[str, typer.Option(help="Another encoder than the paper's.")] = "resnet50",
     weights: Annotated[
-        str | None, typer.Option(help="The encoder's weights: .safetensors or .pth.", show_default=False)
+        str | None, typer.Option(help="The encoder's weights: .safetensors.", show_default=False)
     ] = None,
     json: Json = False,
 ) -> None:

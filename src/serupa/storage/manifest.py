@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 import serupa
-from serupa.encoders import Card
+from serupa.encoders import Card, load_card
 from serupa.errors import DamagedError, SerupaError, UnavailableError
 from serupa.items import FieldKind
 from serupa.vectors import Metric
@@ -206,6 +206,7 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
             current = dict(values)
             for older in range(version, FORMAT):
                 current = _UPGRADES[older](current)
+            current = _unpickled(current)
             current["encoder"] = Card.from_dict(current["encoder"])
             if current["tuning"] is not None:
                 current["tuning"] = TuningInfo.from_dict(current["tuning"])
@@ -259,6 +260,18 @@ def _checksum(values: Mapping[str, Any]) -> str:
 def _from_1(values: dict[str, Any]) -> dict[str, Any]:
     """Format 1 did not say which engine its points are of, nor always where they are."""
     return {"points": "points", "tuning": None} | values | {"engine": EDGE_ENGINE}
+
+
+_PICKLED_LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def _unpickled(values: dict[str, Any]) -> dict[str, Any]:
+    """Name the file that holds EfficientNet-Lite0's weights now: the same numbers were in a pickle before."""
+    if values["weights_sha256"] != _PICKLED_LITE0:
+        return values
+    card = load_card("efficientnet-lite0")
+    encoder = card.to_dict() | {"resize": values["encoder"]["resize"]}
+    return values | {"encoder": encoder, "weights_sha256": card.weights.sha256, "weights": None}
 
 
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
