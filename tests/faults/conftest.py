@@ -58,7 +58,16 @@ class Nursery:
         self._process.wait(20)
 
 
-_LIMITS = ("kill_s", "kill_from_event", "kill_step", "count_steps", "file_limit", "user", "exact_below")
+_LIMITS = (
+    "kill_s",
+    "kill_from_event",
+    "kill_step",
+    "count_steps",
+    "file_limit",
+    "user",
+    "exact_below",
+    "record",
+)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from serupa import Catalog, SerupaError
+from serupa import Catalog, Item, SerupaError
 from serupa.catalog import backup as backups
 from serupa.catalog.copy import copy_catalog
 from serupa.catalog.query import SearchRequest
+from serupa.catalog.schema import content_of
+from serupa.web.uploads import Uploads
 from tests.faults import shop
 
 Tell = Callable[[Any], None]
@@ -110,9 +112,14 @@ def remove_some(root: str, tell: Tell) -> None:
         drop(catalog, [f"i{n:03}" for n in range(0, 20, 2)], tell)
 
 
-def create_only(root: str, tell: Tell) -> None:
-    shop.create(Path(root)).close()
-    tell({"done": True})
+def create_bare(root: str, tell: Tell) -> None:
+    """Make the catalogue, then add an item of which nothing is known."""
+    here = Path(root)
+    with shop.create(here) as catalog:
+        tell({"done": True})
+        tell({"put": {"bare": content_of(shop.photo(here, 1).read_bytes())}})
+        catalog.add([Item("bare", str(shop.photo(here, 1)))])
+        tell({"done": True})
 
 
 def open_only(root: str, tell: Tell) -> None:
@@ -193,3 +200,49 @@ def add_and_die(root: str, tell: Tell) -> None:
         for number in range(6):
             put(here, catalog, {f"d{number:03}": (40 + number, 700 + number)}, tell)
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keep_photos(root: str, tell: Tell) -> None:
+    """Add items whose photos the catalogue keeps, replace one, and remove one, as a server does."""
+    here = Path(root)
+    with shop.create(here) as catalog:
+        uploads = Uploads(catalog)
+        for number in (40, 41, 42, 40):
+            photo, one = shop.photo(here, number).read_bytes(), f"u{number % 2}"
+            tell({"put": {one: content_of(photo)}})
+            uploads.add(one, photo, None, {})
+            tell({"done": True})
+        tell({"drop": ["u1"]})
+        uploads.remove("u1")
+        tell({"done": True})
+
+
+def look_at_photos(root: str, tell: Tell) -> None:
+    """Tell the content of each item's photo; the photos that the catalogue keeps must be that."""
+    here = Path(root)
+    with Catalog.open(shop.catalog_of(here)) as catalog:
+        holds = {}
+        for point in (point for batch in catalog.store.scroll() for point in batch):
+            image, content = Path(point.payload["image"]), point.payload["content"]
+            holds[point.id] = content
+            if image.parent.parent.name == "catalog":
+                kept = shop.catalog_of(here) / "photos" / image.name
+                assert content_of(kept.read_bytes()) == content, kept
+        tell({"holds": holds, "tuned": catalog.manifest.tuning is not None})
+
+
+def change_much(root: str, tell: Tell) -> None:
+    """Add (with a field that is new), replace, remove, tune and undo that, one call each."""
+    here = Path(root)
+    with Catalog.open(shop.catalog_of(here)) as catalog:
+        put(here, catalog, {f"n{n:03}": (n, n) for n in range(3)}, tell)
+        put(here, catalog, {"i001": (50, 500), "n004": (51, 501)}, tell)
+        put(here, catalog, {"i001": (50, 502)}, tell)  # another price alone
+        drop(catalog, ["i002", "n000"], tell)
+        tell({"tune": True})
+        catalog.use_whitening(shop.whitening(1))
+        tell({"done": True})
+        put(here, catalog, {"t000": (52, 503)}, tell)
+        tell({"tune": False})
+        catalog.use_whitening(None)
+        tell({"done": True})

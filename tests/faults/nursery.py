@@ -5,13 +5,15 @@ The nursery itself opens nothing, so its children start with no thread and no lo
 
 It reads one JSON request a line: ``{"job": name, "args": {...}}`` and, optionally, ``kill_s`` (SIGKILL after
 so many seconds; counted from the n-th event with ``kill_from_event``), ``kill_step`` (SIGKILL at the n-th
-step, see `steps`), ``file_limit`` (bytes, RLIMIT_FSIZE), ``user`` (a user id to become) and ``exact_below``
-(items from which there is a graph). It answers one line: how the child ended, and what it told.
+step, see `steps`), ``record`` (what power cuts would leave, see `recorder`), ``file_limit`` (bytes,
+RLIMIT_FSIZE), ``user`` (a user id to become) and ``exact_below`` (items from which there is a graph). It
+answers one line: how the child ended, and what it told.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -31,7 +33,7 @@ import serupa.images
 import serupa.sources  # noqa: F401 -- a child that is another user may not read them
 from serupa import SerupaError
 from serupa.storage.local import store as edge
-from tests.faults import jobs, steps
+from tests.faults import jobs, recorder, steps
 
 _LONGEST_S = 60.0
 
@@ -73,6 +75,16 @@ def silence() -> None:
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
+    if "record" in request:
+        job = functools.partial(getattr(jobs, request["job"]), **request["args"])
+        where = request["record"]
+        return recorder.record(
+            lambda tell: job(tell=tell),
+            Path(where["root"]),
+            Path(where["into"]),
+            where["between"],
+            where["deep"],
+        )
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -28,6 +28,7 @@ def test_removing_in_several_processes_is_no_damage(tmp_path: Path, items: list[
 def sealed(tmp_path: Path) -> Path:
     (tmp_path / "segments").mkdir()
     (tmp_path / "segments" / "data").write_bytes(b"one")
+    (tmp_path / "edge_config.json").write_bytes(b"{}")
     seal = ChecksumManifest(tmp_path)
     seal.write()
     return tmp_path
@@ -36,19 +37,27 @@ def sealed(tmp_path: Path) -> Path:
 def test_comes_back_where_opening_changed_nothing(sealed: Path) -> None:
     seal = ChecksumManifest(sealed)
     seal.set_aside()
-    # killed here, there would be no seal, and nothing that could be wrong
     assert not (sealed / "seal.json").exists()
-    seal.put_back()
+    assert ChecksumManifest(sealed).check()  # of a process that was killed, and had changed nothing
+    seal.write()
     (sealed / "segments" / "data").write_bytes(b"two")
     with pytest.raises(DamagedError):
         ChecksumManifest(sealed).check()
+
+
+def test_proves_nothing_where_a_process_was_killed_that_changed_something(sealed: Path) -> None:
+    seal = ChecksumManifest(sealed)
+    seal.set_aside()
+    (sealed / "segments" / "data").write_bytes(b"two")
+    assert not ChecksumManifest(sealed).check()
+    seal.drop()
+    assert not ChecksumManifest(sealed).check()
 
 
 def test_is_written_anew_where_opening_changed_something(sealed: Path) -> None:
     seal = ChecksumManifest(sealed)
     seal.set_aside()
     (sealed / "segments" / "data").write_bytes(b"two")
-    seal.put_back()
-    assert not (sealed / "seal.json").exists()
     seal.write()
-    ChecksumManifest(sealed).check()
+    assert ChecksumManifest(sealed).check()
+    assert {path.name for path in sealed.iterdir()} == {"segments", "edge_config.json", "seal.json"}

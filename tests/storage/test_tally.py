@@ -11,7 +11,7 @@ import pytest
 from serupa.errors import DamagedError
 from serupa.storage.base import Point
 from serupa.storage.local.store import LocalStore
-from serupa.storage.local.tally import NAME, Tally, hash_of
+from serupa.storage.local.tally import NAME, UNREADABLE, Tally, hash_of
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def after_a_kill(tmp_path: Path) -> Tally:
 
 def test_what_was_settled_must_be_there(counted: Tally, tmp_path: Path) -> None:
     again = after_a_kill(tmp_path)
-    assert again.check([("a", 10), ("b", 20)]) == (2, 30)
+    assert again.check([("a", 10), ("b", 20)]) == (2, 30, [])
     for found in ([("a", 10)], [("a", 10), ("b", 21)], [("a", 10), ("b", 20), ("c", 5)], []):
         with pytest.raises(DamagedError):
             again.check(found)
@@ -50,6 +50,18 @@ def test_and_nothing_else(counted: Tally, tmp_path: Path, found: list[tuple[str,
     counted.begin({"a": (10, 11), "c": (None, 7)})
     with pytest.raises(DamagedError):
         after_a_kill(tmp_path).check(found)
+
+
+def test_what_a_power_cut_left_half_written_goes_if_it_was_new(
+    counted: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted.begin({"a": (10, 11), "c": (None, 7)})
+    monkeypatch.setattr("serupa.storage.local.tally.boot", lambda: "another")
+    again = after_a_kill(tmp_path)
+    assert again.check([("a", 10), ("b", 20), ("c", UNREADABLE)]) == (2, 30, ["c"])
+    for found in ([("a", 12), ("b", 20)], [("a", 10), ("b", UNREADABLE)]):
+        with pytest.raises(DamagedError):
+            again.check(found)
 
 
 def test_counts_alone(counted: Tally, tmp_path: Path) -> None:
@@ -76,7 +88,7 @@ def test_a_line_that_was_cut_short_had_not_begun(counted: Tally, tmp_path: Path)
     longer = (tmp_path / NAME).read_bytes()
     for length in range(len(whole), len(longer)):
         (tmp_path / NAME).write_bytes(longer[:length])
-        assert after_a_kill(tmp_path).check([("a", 10), ("b", 20)]) == (2, 30)
+        assert after_a_kill(tmp_path).check([("a", 10), ("b", 20)]) == (2, 30, [])
 
 
 def test_every_bit_of_the_notes_counts(counted: Tally, tmp_path: Path) -> None:

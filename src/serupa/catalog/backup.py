@@ -178,7 +178,8 @@ def restore(archive: str | os.PathLike[str], catalog: str | os.PathLike[str]) ->
     unfinished = target.with_name(f".{target.name}.restoring")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        make_directory(unfinished)
+        make_directory(target.parent)
+        unfinished.mkdir()
         manifest = read_archive(path, unfinished)
         if manifest["kind"] != _KIND:
             from serupa.catalog.server import make_local

@@ -81,14 +81,25 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sync_file(path: Path) -> None:
+    """Bring what is in a file to the disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read or flushed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Bring a change of a directory to the disk, where the system can."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(directory)
 
 
 def make_directory(directory: Path) -> None:
@@ -115,11 +126,7 @@ def sync_tree(directory: Path) -> None:
     """
     for folder, _, names in os.walk(directory, topdown=False):
         for name in names:
-            descriptor = os.open(Path(folder, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_file(Path(folder, name))
         sync_directory(Path(folder))
 
 

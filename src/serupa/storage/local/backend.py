@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
-from serupa.files.atomic import copy_sparse, write_atomic
+from serupa.files.atomic import copy_sparse, make_directory, sync_directory, write_atomic
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
 from serupa.storage.local.guard import WRITING_BYTES, require_room
@@ -111,7 +111,7 @@ class LocalBackend:
     def create(self, manifest: CatalogManifest, tuning: bytes | None, wait_s: float) -> CatalogManifest:
         """Make the directory, lock it, and write catalog.json."""
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_directory(self._path)
         except OSError as error:
             raise UnavailableError(self._path, f"cannot be made: {error.strerror or error}") from error
         self.lock(wait_s)
@@ -142,7 +142,11 @@ class LocalBackend:
             return LocalStore(self._copied(directory), manifest.dimensions, read_only=True)
         self._upgrade(manifest)
         self.remove_unused(manifest)
-        return LocalStore(directory, manifest.dimensions, moved=self._moved)
+        is_new = not directory.exists()
+        store = LocalStore(directory, manifest.dimensions, moved=self._moved)
+        if is_new:
+            sync_directory(self._path)
+        return store
 
     def _copied(self, directory: Path) -> Path:
         self._copy = Path(tempfile.mkdtemp(prefix="serupa-"))
@@ -292,7 +296,7 @@ class LocalDraft:
             in_use = self._backend.load()  # an interruption may come right after the manifest was replaced
             unused = self._store if in_use.store == self._before.store else self._replaced
             if unused is not None:
-                unused.close()
+                unused.close(keep=False)
             self._backend.remove_unused(in_use)
         finally:
             self._replaced.replacing.release()

@@ -44,10 +44,7 @@ class _Opened:
         require_room(directory, OPENING_BYTES + reserve)
         require_memory(directory)
         self.checksums.set_aside()
-        try:
-            self.shard = guarded(directory, load)
-        finally:
-            self.checksums.put_back()
+        self.shard = guarded(directory, load)
 
     def close(self) -> None:
         guarded(self.directory, self.shard.close)
@@ -166,10 +163,11 @@ class GuardedShard:
             guarded(opened.directory, lambda: opened.shard.update(noted[0]))
             del noted[0]
 
-    def close(self) -> None:
-        """Close the shard and write down its files' checksums."""
+    def close(self, *, keep: bool) -> None:
+        """Close the shard and, where its files are kept, write down their checksums."""
         self._opened.close()
-        self._opened.checksums.write()
+        if keep:
+            self._opened.checksums.write()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *args: self._call(name, *args)

@@ -2,25 +2,30 @@
 
 The engine (Qdrant Edge 0.9) checks little of what it reads: without one of its small files it opens as an
 empty store, and says nothing. So the size and the hash of every file are written down when a store is closed,
-and compared before it is opened again. They are dropped before the first change and written anew at the end:
-a process that is killed in between leaves none, and then the engine's own log says what is there.
+and compared before it is opened again.
 
-Opening is a change, too, when the engine has something in its log to repeat (deletions, say). So they are set
-aside before the engine opens the files, and come back only if the files are still the same afterwards.
+While it is open they are set aside, for opening may be a change, too, when the engine has something in its
+log to repeat. They come back at the end if nothing was changed, and are written anew if something was. What a
+process that was killed leaves aside proves that files are whole where they still agree, and nothing where
+they do not: then the notes of what was stored say what must be there (`tally`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from serupa.errors import DamagedError, UnavailableError
-from serupa.files.atomic import fingerprint, sync_directory
+from serupa.files.atomic import fingerprint
 
 NAME = "seal.json"
+
+SETTINGS = "edge_config.json"
+"""The engine's file of the settings that it was last given."""
 
 _READ_WHOLE = 16 * 2**20
 """On opening, larger files are compared by size alone: reading gigabytes would take seconds."""
@@ -48,13 +53,8 @@ class ChecksumManifest:
         except OSError as error:
             raise UnavailableError(self._file, f"cannot be read ({error.strerror or error})") from error
 
-    @property
-    def is_there(self) -> bool:
-        """Whether anything is written down."""
-        return self._whole
-
     def check(self, *, everything: bool = False) -> bool:
-        """Compare the files with what was written down; where nothing was, there is nothing to compare.
+        """Compare the files with what was written down.
 
         Parameters
         ----------
@@ -64,7 +64,8 @@ class ChecksumManifest:
         Returns
         -------
         bool
-            Whether there was something to compare with.
+            Whether they are known to be whole; False where nothing was written down, or the process that had
+            them open was killed after it had changed them.
 
         Raises
         ------
@@ -73,7 +74,12 @@ class ChecksumManifest:
         """
         if self._whole:
             self._compare(self._file, everything)
-        return self._whole
+            return True
+        try:
+            self._compare(self._aside, everything)
+        except DamagedError:
+            return False
+        return True
 
     def _compare(self, checksums: Path, everything: bool) -> None:
         try:
@@ -84,7 +90,7 @@ class ChecksumManifest:
                     raise self._damaged(self._directory / name, problem)
         except OSError as error:
             raise self._damaged(self._file, f"cannot be read ({error.strerror or error})") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._damaged(self._file, "is damaged") from None
 
     def _damaged(self, file: Path, problem: str) -> DamagedError:
@@ -93,38 +99,24 @@ class ChecksumManifest:
         )
 
     def set_aside(self) -> None:
-        """Set the checksums aside while the engine opens the files."""
+        """Set the checksums aside before the engine opens the files; as it does, it flushes the directory."""
         if self._whole:
             self._file.replace(self._aside)
-            sync_directory(self._directory)
-
-    def put_back(self) -> None:
-        """Put the checksums back, unless opening has changed the files."""
-        if not self._whole:
-            return
-        try:
-            self._compare(self._aside, everything=False)
-        except DamagedError:  # it was right before the engine opened the files
-            self._aside.unlink(missing_ok=True)
             self._whole = False
-        else:
-            self._aside.replace(self._file)
 
     def drop(self) -> None:
-        """Remove the checksums, down to the disk. To be called before the first change."""
-        if self._whole:
-            self._file.unlink(missing_ok=True)
-            sync_directory(self._directory)
-            self._whole = False
+        """Remove the checksums: to be called before the first change."""
+        self._aside.unlink(missing_ok=True)
 
     def write(self) -> None:
-        """Write down what the files are, unless nothing was changed; nothing, where that cannot be."""
-        if self._whole:
-            return
+        """Write down what the files are, now that they are closed; nothing, where that cannot be."""
         with contextlib.suppress(OSError):
+            if self.check():
+                self._aside.replace(self._file)
+                return
             files = {
-                path.relative_to(self._directory).as_posix(): [path.stat().st_size, fingerprint(path)]
-                for path in _files(self._directory / "segments")
+                path.relative_to(self._directory).as_posix(): [path.stat().st_size, _sum_of(path)]
+                for path in (*_files(self._directory / "segments"), self._directory / SETTINGS)
             }
             unfinished = self._directory / f"{NAME}.new"
             with unfinished.open("w", encoding="utf-8") as stream:
@@ -132,7 +124,7 @@ class ChecksumManifest:
                 stream.flush()
                 os.fsync(stream.fileno())
             unfinished.replace(self._file)
-            self._whole = True
+            self.drop()
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -146,11 +138,20 @@ def _problem(path: Path, size: object, sum_: object, everything: bool) -> str:
             return ""
         if found != size:
             return f"has {found:,} bytes, not the {size:,} that it was closed with"
-        if (everything or _data_bytes(path) <= _READ_WHOLE) and fingerprint(path) != sum_:
+        if (everything or _data_bytes(path) <= _READ_WHOLE) and _sum_of(path) != sum_:
             return "is damaged: its content is not what it was closed with"
     except FileNotFoundError:
         return "is missing"
+    except (ValueError, RecursionError):
+        return "is damaged"
     return ""
+
+
+def _sum_of(path: Path) -> str:
+    if path.name != SETTINGS:
+        return fingerprint(path)
+    values = json.loads(path.read_bytes())  # the engine writes it on opening, in any order
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _data_bytes(path: Path) -> int:

@@ -97,5 +97,5 @@ def _describe(holder: Path) -> str:
     try:
         known = json.loads(holder.read_text())
         return f"{known['program']} (process {known['pid']} on {known['host']}, since {known['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

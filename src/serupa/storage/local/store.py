@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import DamagedError, UnavailableError
+from serupa.errors import UnavailableError
 from serupa.files.atomic import sync_directory
 from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
@@ -24,10 +24,10 @@ from serupa.storage.base import Examples, Neighbor, Point, payload_key
 from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
 from serupa.storage.local.graph import GraphBuilder
 from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, require_room
-from serupa.storage.local.integrity import ChecksumManifest
+from serupa.storage.local.integrity import SETTINGS, ChecksumManifest
 from serupa.storage.local.names import FIRST_STORE, next_number, unfinished
 from serupa.storage.local.pages import huge_pages
-from serupa.storage.local.tally import RESTORE, Tally, hash_of
+from serupa.storage.local.tally import UNREADABLE, Tally, hash_of
 from serupa.vectors import METRICS, Metric, Vector, as_metric, unit
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ _SEGMENT_POINTS = 500_000
 _CHUNK_BYTES = 34 * 2**20
 """What the engine maps at once for small vectors of new points; a disk in memory has to have all of it."""
 
-_SETTINGS = "edge_config.json"
-"""The engine's file of the settings that it was last given."""
+_INDEXES = "payload_index"
+"""The engine's directory, in each segment, of the indexes of fields."""
 
 _VERSION_BYTES = 8  # of each point that a segment has or had, in the engine's id_tracker.versions
 _MOST_WASTED = 0.2  # of the points that a store keeps, those that were removed or replaced
@@ -116,7 +116,8 @@ class LocalStore(EngineStore):
             self._create(directory)
         self._tally = Tally(directory)
         self._changing = RLock()
-        if self._tally.points < EXACT_BELOW and not ChecksumManifest(directory).is_there:
+        self._names: dict[str, set[str]] = {}  # of the engine's files, by directory, that are on the disk
+        if self._tally.points < EXACT_BELOW and not ChecksumManifest(directory).check():
             self._forget_indexes()
         with huge_pages():
             self._shard: Any = GuardedShard(
@@ -131,12 +132,13 @@ class LocalStore(EngineStore):
 
     def _recognize(self) -> None:
         """Compare what was opened with what was stored, where that is not known from checksums."""
-        if not self._shard.is_verified:
-            if self._scanned:
-                self.verify()
-            else:  # reading everything takes minutes
-                self._tally.check_count(self.count())
-        elif self._scanned and not self._tally.is_known:
+        if self._shard.is_verified:
+            self._names = dict(self._listing(self.directory))
+        elif self._scanned:
+            self.verify()
+        else:  # reading everything takes minutes
+            self._tally.check_count(self.count())
+        if self._scanned and not self._tally.is_known:
             self.verify()
 
     def verify(self) -> int:
@@ -148,40 +150,40 @@ class LocalStore(EngineStore):
             If one is missing, or is not what was stored.
         """
         with self._changing:
-            points, sum_ = self._tally.check(self._hashes())
-            self._require_found(points)
+            points, sum_, torn = self._tally.check(self._hashes())
+            if torn:
+                self._shard.update(self._api.UpdateOperation.delete_points(torn))
             if not self._read_only:
                 self._tally.restart(points, sum_)
             return points
 
     def _hashes(self) -> Iterator[tuple[str, int]]:
         names, offset = tuple(self._dimensions), None
+        reached = self._reached() if self._scanned else None
         while True:
             records, offset = self._page((), limit=256, offset=offset, vectors=names)
             for record in records:
-                id_ = (record.payload or {}).get("id", "")
-                if str(record.id) != point_uuid(id_):
-                    raise DamagedError(
-                        self.directory, f"has an item under a wrong name ({id_!r:.80})", RESTORE
-                    )
-                yield id_, hash_of(point_of(record))
+                key, payload = str(record.id), record.payload or {}
+                is_itself = key == point_uuid(str(payload.get("id", "")))
+                is_whole = is_itself and (reached is None or key in reached)
+                yield key, hash_of(point_of(record)) if is_whole else UNREADABLE
             if offset is None:
                 return
 
     def _forget_indexes(self) -> None:
         """Have the engine make the indexes of fields anew: of their files nothing is known after a kill."""
-        for index in self.directory.glob("segments/*/payload_index/*/"):
+        for index in self.directory.glob(f"segments/*/{_INDEXES}/*/"):
             shutil.rmtree(index, ignore_errors=True)
 
-    def _require_found(self, points: int) -> None:
-        """Refuse a store in which a search does not reach every point."""
-        for name, size in self._dimensions.items():
-            if name in METRICS:
-                query = self._nearest(np.ones(size, np.float32), as_metric(name))
-                parameters = self._api.SearchParams(exact=True)
-                request = self._request(query, as_metric(name), limit=points + 1, params=parameters)
-                if len(self._answers([request])[0]) != points:
-                    raise DamagedError(self.directory, "has items that no search finds", RESTORE)
+    def _reached(self) -> set[str]:
+        """Return the engine's ids of all points that every kind of search finds."""
+        points, exact = int(self._shard.info().points_count), self._api.SearchParams(exact=True)
+        reached = []
+        for metric in (as_metric(name) for name in self._dimensions if name in METRICS):
+            query = self._nearest(np.ones(self._dimensions[metric], np.float32), metric)
+            request = self._request(query, metric, limit=points + 1, params=exact)
+            reached.append({str(scored.id) for scored in self._answers([request])[0]})
+        return set.intersection(*reached)
 
     def _load(self, directory: Path, quantized: bool) -> Any:
         """Open the shard. The settings are those of this version, whichever made the files."""
@@ -286,14 +288,15 @@ class LocalStore(EngineStore):
         self, before: Mapping[str, Point], after: Mapping[str, Point | None], operations: Sequence[Any]
     ) -> None:
         """Change points, having noted how they were and how they are to be."""
-        hashes = {id_: (_hash(before.get(id_)), _hash(point)) for id_, point in after.items()}
+        hashes = {point_uuid(i): (_hash(before.get(i)), _hash(point)) for i, point in after.items()}
         self._tally.begin(hashes)
         try:
             for operation in operations:
                 self._shard.update(operation)
         except BaseException:
             found = self._whole(list(after))
-            self._tally.begin({id_: (now, _hash(found.get(id_))) for id_, (_, now) in hashes.items()})
+            there = {point_uuid(i): _hash(found.get(i)) for i in after}
+            self._tally.begin({key: (now, there[key]) for key, (_, now) in hashes.items()})
             raise
         self._count_unflushed(len(after))
 
@@ -412,6 +415,7 @@ class LocalStore(EngineStore):
         before = self._indexes.get(key, self._indexes.get(key.replace('"', "")))
         if kind == "words" or before == schema:
             return
+        self._sync_names(self.directory)  # the engine flushes now, and names in one file what is in another
         self._shard.update(q.UpdateOperation.create_field_index(key, schema))
         self._indexes[key] = schema
 
@@ -424,9 +428,28 @@ class LocalStore(EngineStore):
 
     def flush(self) -> None:
         with self._changing:
-            self._shard.flush()
-            self._tally.settle()
-            self._unflushed = 0
+            if self._unflushed:
+                self._sync_names(self.directory)  # or what is in them would be on the disk, and not they
+                self._shard.flush()
+                self._sync_names(self.directory)
+                self._tally.settle()
+                self._unflushed = 0
+
+    def _sync_names(self, directory: Path) -> None:
+        """Bring the names of new files to the disk: the engine flushes what is in its files.
+
+        Without the indexes of fields, of which there are many files: after a power cut they are made anew.
+        """
+        for folder, names in self._listing(directory):
+            if self._names.get(folder) != names and _INDEXES not in Path(folder).parts:
+                sync_directory(Path(folder))
+                self._names[folder] = names
+
+    @staticmethod
+    def _listing(directory: Path) -> Iterator[tuple[str, set[str]]]:
+        for part in ("segments", "wal"):
+            for folder, folders, files in os.walk(directory / part, topdown=False):
+                yield folder, {*folders, *files}
 
     def optimize(self, *, wait: bool = True) -> None:
         self.flush()
@@ -474,11 +497,11 @@ class LocalStore(EngineStore):
         reserve = self._reserve(quantized)
         try:
             self._create_empty(copy, quantized=quantized)
-            settings = (copy / _SETTINGS).read_bytes()
+            settings = (copy / SETTINGS).read_bytes()
             shutil.rmtree(copy)
             if not self._shard.copy(copy, reserve):
                 return
-            (copy / _SETTINGS).write_bytes(settings)
+            (copy / SETTINGS).write_bytes(settings)
             self._builder.build(copy)
             copy.rename(directory)
             sync_directory(directory.parent)
@@ -499,6 +522,7 @@ class LocalStore(EngineStore):
                 shutil.rmtree(unused, ignore_errors=True)
 
     def _move(self, before: Path, directory: Path) -> None:
+        self._sync_names(directory)
         self._tally.move(directory)
         try:
             self._moved(before, directory)
@@ -513,13 +537,15 @@ class LocalStore(EngineStore):
     def for_writing(self) -> LocalStore:
         return self
 
-    def close(self) -> None:
+    def close(self, *, keep: bool = True) -> None:
+        """Write everything, unless the files are not kept, and let go of them."""
         self._builder.stop()
         with self.replacing, contextlib.suppress(AttributeError):
-            self.flush()
-            if not self._read_only:
-                self._tally.close()
-            self._shard.close()
+            if keep:
+                self.flush()
+                if not self._read_only:
+                    self._tally.close()
+            self._shard.close(keep=keep)
             del self._shard
 
 
@@ -542,7 +568,7 @@ def _hash(point: Point | None) -> int | None:
 def _is_quantized(directory: Path) -> bool:
     """Whether the engine was last told to keep vectors in memory in fewer bits."""
     with contextlib.suppress(OSError):  # the engine says what is wrong with its files
-        return b"quantization_config" in (directory / _SETTINGS).read_bytes()
+        return b"quantization_config" in (directory / SETTINGS).read_bytes()
     return False
 
 

@@ -12,6 +12,7 @@ a power cut belongs to a change that had not begun.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -36,6 +37,16 @@ RESTORE = "see what can be kept (serupa check --repair), or restore a backup (se
 
 Change = tuple[int | None, int | None]
 """A point's hash before and after; None where it is not there."""
+
+UNREADABLE = -1
+"""Stands for the hash of a point that cannot be read."""
+
+
+def boot() -> str:
+    """Return what tells one run of this machine from the next; empty where that is not known."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return ""
 
 
 def hash_of(point: Point) -> int:
@@ -84,6 +95,7 @@ class Tally:
         self._lock = Lock()
         self.points = self._sum = self._bytes = 0
         self._changing: dict[str, list[int | None]] = {}
+        self._was_cut = False  # the machine started anew: a change may be half on the disk
         self.is_known = self._read()
 
     def _read(self) -> bool:
@@ -100,13 +112,14 @@ class Tally:
             return False
         except OSError as error:
             raise UnavailableError(self._file, f"cannot be read ({error.strerror or error})") from error
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise DamagedError(self._file, "is damaged", RESTORE) from None
         return True
 
     def _take(self, note: dict[str, Any]) -> None:
         if "points" in note:
             self.points, self._sum = note["points"], int(note["sum"], 16)
+            self._was_cut = note["boot"] != boot()
             self._changing = {id_: list(map(_number, hashes)) for id_, hashes in note["changing"].items()}
         elif "settled" in note:
             self._changing.clear()
@@ -181,7 +194,7 @@ class Tally:
 
     def _write(self) -> None:
         changing = {id_: list(map(_text, hashes)) for id_, hashes in self._changing.items()}
-        note = {"points": self.points, "sum": _text(self._sum), "changing": changing}
+        note = {"points": self.points, "sum": _text(self._sum), "changing": changing, "boot": boot()}
         try:
             write_atomic(self._file, _line(note))
         except OSError as error:
@@ -202,37 +215,42 @@ class Tally:
         if self.is_known and not least <= found <= most:
             raise self._damaged(f"has {found} items, not the {self.points} that were stored")
 
-    def check(self, found: Iterable[tuple[str, int]]) -> tuple[int, int]:
+    def check(self, found: Iterable[tuple[str, int]]) -> tuple[int, int, list[str]]:
         """Compare ids and hashes of all points with what was noted.
 
         Returns
         -------
-        tuple of (int, int)
-            How many there are, and their sum.
+        tuple of (int, int, list of str)
+            How many there are, their sum, and ids of further ones that a power cut left half written: new,
+            and never acknowledged.
 
         Raises
         ------
         DamagedError
             If something that was stored is missing, or is not what was stored.
         """
-        points = sum_ = 0
+        points, sum_, torn = 0, 0, []
         others = self.points - sum(hashes[-1] is not None for hashes in self._changing.values())
         rest = self._sum - sum(hashes[-1] or 0 for hashes in self._changing.values())
         unseen = dict(self._changing)
         for id_, hash_ in found:
-            points, sum_ = points + 1, sum_ + hash_
-            if id_ not in self._changing:
+            hashes = unseen.pop(id_, None)
+            if hashes is None:
                 others, rest = others - 1, rest - hash_
-            elif hash_ not in unseen.pop(id_, ()):
-                raise self._damaged(f"holds {id_!r:.80}, which is not as it was stored")
+            elif hash_ not in hashes:
+                if not self._was_cut or None not in hashes:
+                    raise self._damaged("holds an item that is not as it was stored")
+                torn.append(id_)
+                continue
+            points, sum_ = points + 1, sum_ + hash_
         if not self.is_known:
-            return points, sum_
+            return points, sum_, torn
         lost = next((id_ for id_, hashes in unseen.items() if None not in hashes), None)
         if others or lost is not None:
             raise self._damaged(f"has {points} items, not the {self.points} that were stored")
         if rest:
             raise self._damaged("holds items that are not as they were stored")
-        return points, sum_
+        return points, sum_, torn
 
     def _damaged(self, problem: str) -> DamagedError:
         return DamagedError(self._file.parent, problem, RESTORE)
