@@ -45,7 +45,7 @@ UNREADABLE = -1
 def boot() -> str:
     """Return what tells one run of this machine from the next; empty where that is not known."""
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     return ""
 
 
