@@ -13,6 +13,7 @@ answers one line: how the child ended, and what it told.
 from __future__ import annotations
 
 import contextlib
+import encodings.ascii  # noqa: F401 -- a child that is another user may not read it
 import functools
 import json
 import os
