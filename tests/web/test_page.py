@@ -126,6 +126,22 @@ def test_the_wardrobe_asks_where_it_guesses(window: Window, sample_photo: Path) 
     assert page.locator(".piece select").input_value() == "hat"
 
 
+def test_what_takes_a_while_says_so(window: Window) -> None:
+    window.watched.expected.append("503")
+    page = window.open()
+    page.goto(page.locator("#start .name").first.get_attribute("href") or "")
+    settled(page)
+    waiting: list[Route] = []
+    page.route("**/api/v1/outfits", lambda route: waiting.append(route))
+    page.locator("#complete").click()
+    assert page.locator("#said .wait").inner_text() == "Looking …"
+    problem = '{"status": 503, "code": "time", "detail": "no answer within 30 s"}'
+    waiting[0].fulfill(status=503, body=problem, headers={"Retry-After": "1"})
+    page.wait_for_selector("#said .strip")
+    assert page.locator("#said .strip").inner_text().startswith("This takes longer than usual")
+    assert page.locator("#said .wait").count() == 0
+
+
 # Photos come in
 
 
@@ -268,6 +284,18 @@ def test_names_and_prices_of_other_worlds(window: Window, sample_photo: Path) ->
         "https://shop.example/shirt",
         "noopener nofollow",
     )
+
+
+def test_descriptions_lose_their_markup_and_keep_their_lines(window: Window) -> None:
+    page = window.open()
+    told = page.evaluate(
+        """async () => {
+          const { prose } = await import("/static/js/texts.js");
+          return prose("<p>Soft &amp; <b>warm</b>.</p><ul><li>Wool</li><li>Size &lt; 40</li></ul>"
+            + "<script>ran()</" + "script>");
+        }"""
+    )
+    assert told == "Soft & warm.\nWool\nSize < 40"
 
 
 def test_a_long_list_keeps_its_place_and_its_size(window: Window, sample_photo: Path) -> None:

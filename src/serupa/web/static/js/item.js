@@ -128,6 +128,7 @@ function wayBack() {
 function asking(button, work) {
   button.addEventListener("click", async () => {
     button.setAttribute("aria-busy", "true");
+    $("#said").replaceChildren(h("p", { class: "wait" }, t("working")));
     try {
       $("#said").replaceChildren(...(await work(await pieces())));
     } catch (error) {

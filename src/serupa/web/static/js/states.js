@@ -17,7 +17,8 @@ function words(problem) {
     const sizes = { size: bytes(problem.size), limit: bytes(problem.limit) };
     return [t("large_title", { name }), t("large_text", sizes)];
   }
-  if (kind === "busy") return [t("busy_title"), ""];
+  // too many requests are other people's; a server that is late has reasons of its own
+  if (kind === "busy") return [t(problem.status === 503 ? "slow_title" : "busy_title"), t("later")];
   return [t(`${kind}_title`, { name }), t(`${kind}_text`)];
 }
 
@@ -55,10 +56,8 @@ export function clear(place) {
 /** The busy state counts down and tries again by itself; returns a function that stops it. */
 export function showBusy(place, problem, retry) {
   let left = Math.max(1, Math.min(60, Math.ceil(problem.retryAfter)));
-  const state = showState(place, problem, [[t("retry_now"), () => again()]]);
-  // out of the live region's sight: a count would be read aloud every second
-  const text = h("p", { "aria-live": "off" });
-  state.querySelector("h2").after(text);
+  const text = showState(place, problem, [[t("retry_now"), () => again()]]).querySelector("p");
+  text.setAttribute("aria-live", "off"); // a count would be read aloud every second
   const show = () => (text.textContent = tn("busy_text", left, { seconds: left }));
   const timer = setInterval(() => {
     left -= 1;

@@ -43,16 +43,15 @@ export function shown(value) {
 }
 
 const parsed = (html) => new DOMParser().parseFromString(html, "text/html").documentElement.textContent;
+const decoded = (text) => text.replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,31}\d{0,2});/gi, parsed);
 
 /** A name without what tables of shops often hold: HTML's character entities and marks of emphasis. */
 export const plain = (text) =>
-  text.replace(/<\/?(?:b|strong|i|em|u|span|font|br|p)(?:\s[^<>]*)?\/?>/gi, " ")
-    .replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]{2,31}\d{0,2});/gi, parsed)
-    .trim();
+  decoded(text.replace(/<\/?(?:b|strong|i|em|u|span|font)(?:\s[^<>]*)?>/gi, "").replace(/<\/?(?:br|p)\b[^<>]*>/gi, " ")).trim();
 
 /** A description without its HTML; what stood in paragraphs and lists still does in lines. */
 export const prose = (text) =>
-  plain(text).replace(/<(style|script)\b.*?<\/\1\s*>/gis, "").replace(/<(?:br|\/p|\/li|\/div|\/tr|\/h\d)\b[^<>]*>/gi, "\n")
+  decoded(text).replace(/<(style|script)\b.*?<\/\1\s*>/gis, "").replace(/<(?:br|\/p|\/li|\/div|\/tr|\/h\d)\b[^<>]*>/gi, "\n")
     .replace(/<\/?[a-z][^<>]*>|<!--.*?-->/gis, "").replace(/[ \t\u00a0]+/g, " ").replace(/\s*\n\s*/g, "\n").trim();
 
 export function decimal(value) {

@@ -61,6 +61,7 @@ async function drop(gone, text) {
 /** Do something that takes a while; what goes wrong is said, and nothing else changes. */
 async function busy(work) {
   clear(notice);
+  said.replaceChildren(h("p", { class: "wait" }, t("working")));
   main.setAttribute("aria-busy", "true");
   main.classList.add("busy");
   try {
@@ -68,6 +69,7 @@ async function busy(work) {
   } catch (error) {
     if (error.name !== "AbortError") showStrip(notice, asProblem(error));
   } finally {
+    said.querySelector(".wait")?.remove();
     main.removeAttribute("aria-busy");
     main.classList.remove("busy");
   }
