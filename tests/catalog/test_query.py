@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from serupa.catalog.query import SearchRequest
 from serupa.cli.commands import app
 from serupa.errors import NotFoundError, UsageError
 from serupa.vectors import METRICS, mean_direction
+from tests.synthetic import filled
 
 
 def test_one_photo_is_a_search(catalog: Catalog, items: list[Item]) -> None:
@@ -67,3 +69,15 @@ def test_command(items: list[Item], tmp_path: Path) -> None:
     assert "item-02" in done.stdout
     assert (tmp_path / "sheet.png").exists()
     assert CliRunner().invoke(app, [*call, "--crop", "0,0,1,0.5"]).exit_code == 2
+
+
+def test_another_order_is_one_of_what_is_alike(tmp_path: Path) -> None:
+    embeddings = np.array([[1.0, 0.0], [0.95, 0.31], [0.9, 0.44], [0.3, 0.95]], np.float32)
+    with filled(tmp_path / "shop", embeddings, list("PQRS"), list("dcba")) as shop:
+        asked = np.zeros(shop.manifest.card.dimension, np.float32)
+        asked[0] = 1.0
+        request = SearchRequest(embedding=asked, sort="category")
+        assert [hit.item.product_id for hit in shop.ask(request)] == ["R", "Q", "P"]
+        assert [hit.rank for hit in shop.ask(replace(request, sort="-category", k=2, offset=1))] == [2, 3]
+        with pytest.raises(UsageError, match="no item has such a field"):
+            shop.ask(replace(request, sort="nothing"))

@@ -401,8 +401,9 @@ class Catalog:
             The kind of garment to prefer; ``"any"`` compares the look alone. Unless given, what the photo
             seems to show, where kinds count in the catalogue.
         sort : str, optional
-            The order of the 200 nearest: a field (``price`` is what is to be paid), or ``-field`` for the
-            largest first; nearest first unless given.
+            The order of what is alike (of the 200 nearest, what is at least 0.6 as similar as the first): a
+            field (``price`` is what is to be paid), or ``-field`` for the largest first; nearest first unless
+            given.
         offset : int
             How many of the hits to pass over (the next page).
         exact : bool

@@ -33,7 +33,11 @@ ANY_KIND = "any"
 """In place of a kind: compare the look alone."""
 
 ORDERED = 200
-"""How many of the nearest there are in another order than nearness: further ones are less and less alike."""
+"""How many of the nearest there are in another order than nearness, at most."""
+
+ALIKE = 0.6
+"""How similar they are at least, as a share of the first's similarity: where kinds count, what is of another
+kind than asked for mostly lies below it (two shops, 20 photos, 13 items); it may not come first."""
 
 _LOOKUP = 256  # points read from the store at once
 _TOGETHER = 64  # queries that an index answers at once
@@ -75,8 +79,8 @@ class SearchRequest:
         The kind of garment to prefer; ``"any"`` for none. Unless given, what the photo seems to show; of an
         item, its own.
     sort : str, optional
-        The order of the `ORDERED` nearest: a field (``price`` is what is to be paid), or ``-field`` for the
-        largest first; nearest first unless given.
+        The order of what is alike (of the `ORDERED` nearest those `ALIKE` enough): a field (``price`` is what
+        is to be paid), or ``-field`` for the largest first; nearest first unless given.
     exact : bool
         Compare with every item, also where an approximate index would be faster.
     exclude : tuple of str
@@ -151,8 +155,9 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
     if request.sort is not None:
         check_sort(catalog, request.sort)
         found = search(catalog, replace(request, sort=None, k=ORDERED, offset=0))
-        end = request.offset + request.k
-        return replace(found, hits=tuple(in_order(found.hits, request.sort)[request.offset : end]))
+        end, best = request.offset + request.k, max((hit.similarity for hit in found), default=0.0)
+        alike = [hit for hit in found if hit.similarity >= min(best, ALIKE * best)]
+        return replace(found, hits=tuple(in_order(alike, request.sort)[request.offset : end]))
     metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
     exclude, embedding, content = request.exclude, request.embedding, request.content
     counts = catalog.schema.map.kinds is not None and request.kind is None

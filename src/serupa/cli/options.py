@@ -39,7 +39,7 @@ By = Annotated[str, typer.Option(help="item, or product for distinct products, b
 Sort = Annotated[
     str | None,
     typer.Option(
-        help="The order of the 200 nearest: a field, such as price, or -field for the largest first; nearest "
+        help="The order of what is alike: a field, such as price, or -field for the largest first; nearest "
         "first unless given.",
         metavar="FIELD",
         show_default=False,

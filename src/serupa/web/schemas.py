@@ -31,7 +31,7 @@ K = Annotated[int, Field(ge=1, le=100, description="How many hits.")]
 Sort = Annotated[
     Annotated[str, Field(min_length=1, max_length=200)] | None,
     Field(
-        description="The order of the 200 nearest: a field (`price` is what is to be paid), or `-field` for "
+        description="The order of what is alike: a field (`price` is what is to be paid), or `-field` for "
         "the largest first; nearest first unless given.",
         examples=["price"],
     ),

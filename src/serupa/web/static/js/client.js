@@ -39,7 +39,7 @@
  * @property {number} [offset] how many of the nearest to pass over
  * @property {string} [metric] cosine, euclidean or manhattan, where the catalogue has it
  * @property {"item" | "product"} [by]
- * @property {string} [sort] the order of the 200 nearest: a field such as "price", or "-price"
+ * @property {string} [sort] the order of what is alike: a field such as "price", or "-price"
  * @property {string[]} [where] filters, such as "color=Black|Blue" and "price=10..50"
  * @property {string | null} [crop] the part of the photo, "x,y,w,h" in fractions of its sides
  * @property {string} [kind] the kind of garment to prefer; "any" compares the look alone
