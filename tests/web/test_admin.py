@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
@@ -156,6 +156,8 @@ def running(browser: object, shop: Catalog) -> Iterator[Window]:
 
 @pytest.mark.parametrize("options", [{}, {"viewport": PHONE, "locale": "id-ID"}])
 def test_the_page(running: Window, shop: Catalog, sample_photo: Path, options: dict[str, Any]) -> None:
+    item = next(shop.items())
+    running.open(f"/item/{quote(item.id, safe='')}").wait_for_selector("#found .card:not(.waiting)")
     page = running.open("/admin", **options)
     page.locator("#sign-in input").fill("a-wrong-key-of-twenty-four")
     page.locator("#sign-in button").click()
@@ -185,6 +187,7 @@ def test_the_page(running: Window, shop: Catalog, sample_photo: Path, options: d
     assert page.locator("#made pre").last.inner_text().startswith('api_key_sha256 = "')
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert page.get_by_role("heading", level=2).count() == 7
+    page.locator("#told th", has_text=item.name).first.wait_for()  # what was looked at, by its name
     check(page, "admin")
 
 

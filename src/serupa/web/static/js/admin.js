@@ -255,15 +255,19 @@ async function insights() {
   if (!about.events_days) return place.replaceChildren(say(t("admin_insights_off")), code("serupa serve -c DIR --events-days 90"));
   try {
     const found = await client.request(`/admin/insights?days=${$("#days select").value}`);
-    return place.replaceChildren(...(found.searches ? toldOf(found) : [say(t("admin_insights_none"))]));
+    const asked = [...found.asked, ...found.not_found, ...found.not_first].filter(({ by }) => by === "item");
+    const names = new Map(await Promise.all([...new Set(asked.map(({ what }) => what))].map(async (id) =>
+      /** @type {[string, string]} */ ([id, await client.item(id).then(nameOf, () => id)]))));
+    return place.replaceChildren(...(found.searches ? toldOf(found, names) : [say(t("admin_insights_none"))]));
   } catch (problem) {
     return failed(problem);
   }
 }
 
-function toldOf({ searches, clicked, bought, ranks, filters, ...lists }) {
+/** names: of the items that were searched with. */
+function toldOf({ searches, clicked, bought, ranks, filters, ...lists }, names) {
   const rows = (name, caption) => lists[name].length > 0 && table(caption, ["", t("admin_searches"), t("admin_followed"), t("admin_bought")],
-    lists[name].map((one) => [whatOf(one), number(one.searches), number(one.clicked), number(one.bought)]));
+    lists[name].map((one) => [whatOf(one, names), number(one.searches), number(one.clicked), number(one.bought)]));
   return [
     say(t("admin_insights_text", { searches: number(searches), clicked: percent(clicked / searches), bought: percent(bought / searches) })),
     rows("asked", t("admin_asked")), rows("not_found", t("admin_missing")), rows("not_first", t("admin_not_first")),
@@ -273,7 +277,10 @@ function toldOf({ searches, clicked, bought, ranks, filters, ...lists }) {
   ].filter(Boolean);
 }
 
-const whatOf = ({ by, what }) => (by === "kind" && has(`kind_${what}`) ? t(`kind_${what}`) : by === "words" ? `“${what}”` : what);
+function whatOf({ by, what }, names) {
+  if (by === "item") return names.get(what);
+  return by === "kind" && has(`kind_${what}`) ? t(`kind_${what}`) : `“${what}”`;
+}
 
 $("#days select").addEventListener("change", insights);
 
