@@ -182,7 +182,7 @@ else:
     import serupa.encoders as encoders
     def interrupted():
         os.kill(os.getpid(), signal.SIGINT)
-    encoders.list_cards = interrupted
+    encoders.known_encoders = interrupted
     sys.argv = ["serupa", "encoders", "list"]
 from serupa.cli import main
 main()

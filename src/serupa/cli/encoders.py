@@ -23,17 +23,25 @@ def _default(context: typer.Context) -> None:
 @app.command("list")
 def list_all(json: Json = False) -> None:
     """List the encoders: what they are worth knowing by, and whether their files are on this machine."""
-    from dataclasses import asdict
+    import msgspec
 
-    from serupa.encoders import list_cards, list_encoders
+    from serupa.encoders import describe, known_encoders, list_cards, load_card
+    from serupa.errors import UnavailableError
 
-    encoders = list_encoders()
+    def origin(name: str) -> str | None:
+        try:
+            weights = describe(load_card(name, download=False)).weights
+        except UnavailableError:
+            return None
+        return None if weights is None else weights.origin
+
+    encoders = [(one, origin(one.name)) for one in known_encoders().values()]
     if json:
         cards = {card.name: card.to_dict() for card in list_cards()}
         as_json(
             [
-                cards.get(one.name, {}) | asdict(one) | {"available": one.origin is not None}
-                for one in encoders
+                cards.get(one.name, {}) | msgspec.to_builtins(one) | {"available": found is not None}
+                for one, found in encoders
             ]
         )
         return
@@ -50,10 +58,10 @@ def list_all(json: Json = False) -> None:
                 one.speed,
                 "yes" if one.words else "no",
                 one.licence,
-                one.origin or "to fetch",
+                found or "to fetch",
                 one.title,
             )
-            for one in encoders
+            for one, found in encoders
         ],
     )
     message("Any other encoder of the hub with an onnx folder: hf:OWNER/REPO")

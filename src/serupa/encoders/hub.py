@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 from serupa.encoders.cards import HUB, Card, OnnxPorts, TextSide, WeightsSource
+from serupa.encoders.known import known_encoders
 from serupa.encoders.weights import asking_hub, download, find_source, hub_folder, is_offline
 from serupa.errors import DamagedError, InvalidInputError, UnavailableError, UsageError
 from serupa.files.cache import cache_dir, file_sha256, write_whole
@@ -89,52 +88,6 @@ def with_precision(name: str, precision: str) -> str:
     return f"{plain}+{precision}" + (f"@{revision}" if revision else "")
 
 
-class KnownEncoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of an encoder of the hub before any of its files is here.
-
-    Parameters
-    ----------
-    repo, title, licence : str
-    revision : str
-        The commit that is taken unless another one is named.
-    dimension, input_size : int
-    words : bool
-        Whether it understands words.
-    megabytes : int
-        What is fetched in float.
-    speed : {"fast", "medium", "slow"}
-        See `serupa.encoders.weights.Listed`.
-    sha256 : dict of str to str
-        Of files of this revision, as far as they were looked up.
-    """
-
-    repo: str
-    title: str
-    licence: str
-    revision: str
-    dimension: int
-    input_size: int
-    words: bool
-    megabytes: int
-    speed: str
-    sha256: dict[str, str] = {}
-
-    @property
-    def name(self) -> str:
-        """What to call it by."""
-        return HUB + self.repo
-
-
-@cache
-def known_encoders() -> Mapping[str, KnownEncoder]:
-    """Return the encoders of the hub that were looked at, by repository."""
-    text = Path(__file__).with_name("hub.toml").read_text(encoding="utf-8")
-    return {
-        repo: msgspec.convert({"repo": repo, **table}, KnownEncoder)
-        for repo, table in tomllib.loads(text).items()
-    }
-
-
 def kept_card(name: str) -> Card | None:
     """Return the card that was made of a hub's encoder before, if one was; the hub is not asked.
 
@@ -191,8 +144,8 @@ def hub_card(name: str, *, renew: bool = False, download: bool = True) -> Card:
 
 
 def _revision(name: Name) -> str:
-    known = known_encoders().get(name.repo)
-    return name.revision or (known.revision if known else "main")
+    known = known_encoders().get(HUB + name.repo)
+    return name.revision or (known and known.revision) or "main"
 
 
 def _kept(name: Name) -> Path:
@@ -211,12 +164,18 @@ class _Repository:
             info = HfApi().model_info(name.repo, revision=_revision(name))
         self._commit = str(info.sha)
         self._files = [one.rfilename for one in info.siblings or ()]
-        self._known = known = known_encoders().get(name.repo)
+        self._known = known = known_encoders().get(HUB + name.repo)
         stated = getattr(info.card_data, "license", None) or "not stated"
         self._licence = known.licence if known else str(stated)
 
     def card(self) -> Card:
-        """Make the card, and try the encoder on a grey photo: only that tells the length of an embedding."""
+        """Make the card."""
+        try:
+            return self._card()
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            self._refuse(f"its configuration is not understood ({error!s:.200})")
+
+    def _card(self) -> Card:
         image_file = self._choose("vision_model", "model", precision=self._name.precision)
         if image_file is None:
             self._refuse(
@@ -248,6 +207,7 @@ class _Repository:
         return Card.from_dict({**card.to_dict(), "dimension": self._dimension(card)})
 
     def _dimension(self, card: Card) -> int:
+        """Return the length of an embedding, which only a try tells."""
         import numpy as np
 
         from serupa.encoders.session import open_session
@@ -285,33 +245,32 @@ class _Repository:
         if output is None:
             self._refuse(f"its text graph gives {', '.join(outputs)}, none of {', '.join(_TEXT_OUTPUTS)}")
         tokenizer = self._pin("tokenizer.json")
-        settings = self._read_json("tokenizer_config.json") if "tokenizer_config.json" in self._files else {}
-        text = config.get("text_config")
-        text = text if isinstance(text, dict) else {}
-        lengths = (text.get("max_position_embeddings"), settings.get("model_max_length"))
-        known = [int(one) for one in lengths if isinstance(one, int | float) and 2 <= one <= _LONGEST_CONTEXT]
+        model_type = str(config.get("model_type"))
+        context, pad = self._context(config.get("text_config") or {}, 64 if "siglip" in model_type else 77)
         # A mask lets a text be as long as it is. SigLIP was trained on texts filled up, and without a mask
-        fill = "attention_mask" not in inputs or "siglip" in str(config.get("model_type"))
-        return TextSide(
-            weights=weights,
-            tokenizer=tokenizer,
-            output=output,
-            context=min(known) if known else 77,
-            pad=self._pad_token(settings, text),
-            fill=fill,
-        )
+        fill = "attention_mask" not in inputs or "siglip" in model_type
+        return TextSide(weights, tokenizer, output, context=context, pad=pad, fill=fill)
 
-    def _pad_token(self, settings: Mapping[str, Any], text: Mapping[str, Any]) -> int:
+    def _context(self, text: Mapping[str, Any], usual: int) -> tuple[int, int]:
+        """Return how many tokens a text has at most, and the token that fills it up."""
+        tokenizer = self._read_json("tokenizer.json", largest=2**27)
+        padding, truncation = tokenizer.get("padding") or {}, tokenizer.get("truncation") or {}
+        strategy = padding.get("strategy")
+        settings = self._read_json("tokenizer_config.json") if "tokenizer_config.json" in self._files else {}
+        lengths = (
+            strategy.get("Fixed") if isinstance(strategy, dict) else None,
+            truncation.get("max_length"),
+            text.get("max_position_embeddings"),
+            settings.get("model_max_length"),  # of some, any number of digits
+        )
+        known = [int(one) for one in lengths if one is not None and 2 <= one <= _LONGEST_CONTEXT]
+        context = min(known) if known else usual
+        if "pad_id" in padding:
+            return context, int(padding["pad_id"])
         token = settings.get("pad_token")
         token = token.get("content") if isinstance(token, dict) else token
-        values = self._read_json("tokenizer.json", largest=2**27)
-        vocabulary = values.get("model", {}).get("vocab", {})
-        added = {one.get("content"): one.get("id") for one in values.get("added_tokens", ())}
-        if token in added:
-            return int(added[token])
-        if isinstance(vocabulary, dict) and token in vocabulary:
-            return int(vocabulary[token])
-        return int(text.get("pad_token_id") or 0)
+        added = {one["content"]: one["id"] for one in tokenizer.get("added_tokens", ())}
+        return context, int(added.get(token, text.get("pad_token_id") or 0))
 
     def _preprocessing(self) -> dict[str, Any]:
         """Return what the image processor does to a photo, as fields of a card."""

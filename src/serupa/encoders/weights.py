@@ -11,11 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serupa.encoders.cards import HUB, Card, WeightsSource, list_cards, load_card
+from serupa.encoders.cards import HUB, Card, WeightsSource, load_card
 from serupa.errors import DamagedError, NotFoundError, SerupaError, UnavailableError
 from serupa.files.cache import cache_dir, file_sha256
-
-_SPEEDS = {"efficientnet-lite0": "fast", "resnet50": "medium", "serupa-clothes": "fast"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,74 +58,6 @@ class Availability:
         if self.weights is None:
             return {"present": False, "help": self.help}
         return {"present": True} | asdict(self.weights) | {"path": str(self.weights.path)}
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What one chooses an encoder by.
-
-    Parameters
-    ----------
-    name, title, licence : str
-    dimension, input_size : int
-    words : bool
-        Whether it understands words.
-    megabytes : int
-        Of its files, in float.
-    speed : {"fast", "medium", "slow"}
-        Photos a second on two cores of a processor, in float: at least 100, at least 10, fewer.
-    origin : str, optional
-        Where its files are: ``package``, ``cache`` or ``file``; None if they are still to be fetched.
-    """
-
-    name: str
-    title: str
-    licence: str
-    dimension: int
-    input_size: int
-    words: bool
-    megabytes: int
-    speed: str
-    origin: str | None
-
-
-def list_encoders() -> list[Listed]:
-    """Return the encoders that come with Serupa, the default first, then those of the hub that are known."""
-    from serupa.encoders.hub import kept_card, known_encoders
-
-    def origin(card: Card | None) -> str | None:
-        found = None if card is None else describe(card).weights
-        return None if found is None else found.origin
-
-    shipped = [
-        Listed(
-            card.name,
-            card.title,
-            card.licence,
-            card.dimension,
-            card.input_size,
-            card.understands_words,
-            round((card.weights.size or 0) / 1e6),
-            _SPEEDS[card.name],
-            origin(card),
-        )
-        for card in list_cards()
-    ]
-    hub = [
-        Listed(
-            known.name,
-            known.title,
-            known.licence,
-            known.dimension,
-            known.input_size,
-            known.words,
-            known.megabytes,
-            known.speed,
-            origin(kept_card(known.name)),
-        )
-        for known in known_encoders().values()
-    ]
-    return shipped + hub
 
 
 def find_weights(
