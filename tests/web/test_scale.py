@@ -45,6 +45,23 @@ def hits(client: TestClient, item: str = "item-00") -> list[tuple[str, float]]:
     return [(h["id"], round(h["distance"], 6)) for h in answer.json()["hits"]]
 
 
+def test_status_tells_where_the_catalogue_lies(server: Server, items: list[Item], tmp_path: Path) -> None:
+    with Catalog.create(server.address("lies", shards=2)) as catalog:
+        catalog.add(items)
+    settings = Settings(api_key_sha256=key_sha256(WRITE_B))
+    key = {"X-API-Key": WRITE_B}
+    with TestClient(create_app(Catalog.open(server.address("lies")), settings)) as client:
+        assert client.get("/api/v1/status").status_code == 401
+        status = client.get("/api/v1/status", headers=key).json()
+        assert (status["items"], status["server"]["shards"], status["server"]["deviations"]) == (24, 2, [])
+        (one, two) = status["server"]["placement"]
+        assert one["replicas"][0]["points"] + two["replicas"][0]["points"] == 24
+    with Catalog.create(tmp_path / "shop") as catalog:
+        catalog.add(items[:3])
+    with TestClient(create_app(Catalog.open(tmp_path / "shop"), settings)) as client:
+        assert client.get("/api/v1/status", headers=key).json() == {"items": 3, "server": None}
+
+
 def test_replicas_share_everything(
     server: Server, items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
