@@ -276,12 +276,12 @@ def restore(archive: Path, address: str) -> dict[str, Any]:
     try:
         if backend.exists():
             raise ConflictError(backend.address, "there is a catalogue already", "choose another name")
-        with tempfile.TemporaryDirectory(prefix="serupa-") as folder:
+        with tempfile.TemporaryDirectory(prefix=".serupa-", dir=archive.resolve().parent) as folder:
             kept = read_archive(archive, Path(folder))
             if kept["kind"] != KIND:
                 raise UsageError(
                     archive,
-                    "is of a directory",
+                    "is of a catalogue in a directory",
                     f"restore it into one, then: serupa copy DIR {backend.address}",
                 )
             manifest, tuning = _kept(archive, Path(folder))

@@ -50,10 +50,9 @@ def plan(shards: Mapping[int, Iterable[int]], nodes: Iterable[int], replicas: in
     for shard, on in there.items():
         while len(on) < replicas:
             source = min(on, key=load)
-            near = (
-                nodes[nodes.index(source) :] + nodes[: nodes.index(source)]
-            )  # of equals the next, in a ring
-            node = min((n for n in near if n not in on), key=load)
+            at = nodes.index(source)
+            ring = nodes[at:] + nodes[:at]  # of nodes with as little, the next
+            node = min((n for n in ring if n not in on), key=load)
             steps.append(Step("copy", shard, node, source))
             on.add(node)
         while len(on) > replicas:
@@ -82,7 +81,7 @@ def scale(connection: Connection, collection: str, replicas: int, progress: Prog
         raise UnavailableError(
             connection.address, f"{topology.silent[0]} does not answer", "try again when every node does"
         )
-    nodes = set(topology.nodes) | {one.node for one in topology.replicas}
+    nodes = topology.nodes.keys() | {one.node for one in topology.replicas}
     if replicas > len(nodes):
         raise UnavailableError(
             connection.address, f"too few nodes for {replicas} replicas: {len(nodes)}", "add a node"
