@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from serupa import Catalog
-from serupa.catalog.backup import backup, check, restore, verify
+from serupa.catalog.backup import Snapshot, backup, check, restore, verify
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
 from serupa.files.atomic import fingerprint
 from serupa.web.uploads import Uploads
@@ -229,3 +229,36 @@ def test_commands(root: Path, tmp_path: Path) -> None:
     assert (done.returncode, "restored into" in done.stderr) == (0, True)
     done = run("restore", tmp_path / "b", "-c", tmp_path / "again")
     assert (done.returncode, "is not empty" in done.stderr, "Traceback" in done.stderr) == (4, True, False)
+
+
+def test_an_open_catalogue_is_backed_up_as_it_was_at_a_moment(
+    root: Path, tmp_path: Path, stock: States
+) -> None:
+    with Catalog.open(shop.catalog_of(root)) as catalog:
+        Uploads(catalog).add("sent", shop.photo(root, 60).read_bytes(), None, {"season": "summer"})
+        snapshot = Snapshot(catalog, tmp_path / "b")
+        Uploads(catalog).add("later", shop.photo(root, 61).read_bytes(), None, {})
+        Uploads(catalog).remove("sent")
+        assert snapshot.write().items == len(stock) + 1
+        assert "later" in catalog
+        assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    verify(tmp_path / "b")
+    restore(tmp_path / "b", tmp_path / "again")
+    with Catalog.open(tmp_path / "again") as catalog:
+        assert Path(catalog.get("sent").image).read_bytes() == shop.photo(root, 60).read_bytes()
+        assert [item.id for item in catalog.items({"season": "summer"})] == ["sent"]
+        assert "later" not in catalog
+    assert check(tmp_path / "again") == len(stock) + 1
+
+
+def test_a_snapshot_that_finds_no_room_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 1_000_000
+
+    with Catalog.open(shop.catalog_of(root)) as catalog:
+        monkeypatch.setattr("serupa.storage.local.guard.shutil.disk_usage", lambda _: Usage)
+        with pytest.raises(UnavailableError):
+            Snapshot(catalog, tmp_path / "b")
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from PIL import Image
 
 from serupa import Catalog
 from serupa.catalog import reports
+from serupa.catalog.backup import restore
 from serupa.web.jobs import Shared
 from serupa.web.settings import Settings, key_sha256
 from tests.web.conftest import PHONE, Watched, Window, serve
@@ -58,7 +59,7 @@ def test_nobody_sees_it_without_the_api_key(shop: Catalog) -> None:
     with client_of(shop, Settings(**SETTINGS)) as client:
         for path in ("", "/job", "/insights"):
             assert is_problem(client.get(f"/api/v1/admin{path}"), 401)
-        for path in ("/evaluate", "/tune", "/untune"):
+        for path in ("/evaluate", "/tune", "/untune", "/backup"):
             assert is_problem(client.post(f"/api/v1/admin{path}", json={}), 401)
         page = client.get("/admin")
         assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
@@ -105,6 +106,24 @@ def test_measuring_and_learning_while_the_server_answers(shop: Catalog) -> None:
             searching.join()
         assert set(answers) == {200}
         assert client.get("/api/v1/admin", headers=BEARER).json()["tuning"] is None
+
+
+def test_a_backup_is_made_while_the_server_answers(shop: Catalog, tmp_path: Path) -> None:
+    with client_of(shop, Settings(**SETTINGS)) as client:
+        assert is_problem(client.post("/api/v1/admin/backup", headers=BEARER), 403, "--backups")
+    with client_of(shop, Settings(**SETTINGS, backups=str(tmp_path))) as client:
+        assert is_problem(client.post("/api/v1/admin/backup"), 401)
+        assert client.post("/api/v1/admin/backup", headers=BEARER).status_code == 202
+        job = done(client)
+        assert job["problem"] is None
+        assert job["result"]["items"] == len(shop)
+        assert str(tmp_path) not in str(job)
+        assert client.get("/readyz").status_code == 200
+    (written,) = tmp_path.iterdir()
+    assert written.name == job["result"]["name"]
+    restore(written, tmp_path / "again")
+    with Catalog.open(tmp_path / "again") as catalog:
+        assert len(catalog) == len(shop)
 
 
 def test_an_exchange_waits_for_readers_and_they_for_it() -> None:

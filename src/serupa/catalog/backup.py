@@ -7,18 +7,22 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from serupa.catalog import Catalog
 from serupa.catalog.archive import Kind, read_archive, write_archive
-from serupa.errors import ConflictError, DamagedError, UnavailableError
+from serupa.catalog.schema import content_of
+from serupa.errors import ConflictError, DamagedError, UnavailableError, UsageError
 from serupa.files.atomic import make_directory, sync_directory, sync_tree
 from serupa.storage.local.backend import LocalBackend
 from serupa.storage.local.integrity import ChecksumManifest
+from serupa.storage.local.lock import PASSING
 from serupa.storage.qdrant.address import is_server
 
+if TYPE_CHECKING:
+    from serupa.storage.local.store import LocalStore
+
 _KIND: Kind = "serupa backup 1"
-_NOT_KEPT = ("lock", "holder.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,18 @@ def check(catalog: str | os.PathLike[str], *, wait_s: float = 0.0) -> int:
     finally:
         backend.close()
     with Catalog.open(path, wait_s=wait_s) as opened:
-        read = sum(1 for _ in opened.items())
-        found = len(opened.embeddings()[0])
-        counted = opened.count()
-        if not read == found == counted:
-            raise DamagedError(
-                path,
-                f"counts {counted} items, and {read} can be read",
-                "restore a backup (serupa restore)",
-            )
+        items = cast("LocalStore", opened.store).verify()
         opened.schema.map.whitening  # noqa: B018 -- refuses a file that is not the one that was written
-        return counted
+    for photo in damaged_photos(path / "photos"):
+        raise DamagedError(photo, "is not the photo that was kept", "add its item again, or restore a backup")
+    return items
+
+
+def damaged_photos(folder: Path) -> Iterator[Path]:
+    """Yield the photos, of those that a catalogue keeps, that are not what they were: named by content."""
+    for photo in sorted(folder.glob("*")):
+        if not photo.name.startswith(".") and content_of(photo.read_bytes()) != photo.stem:
+            yield photo
 
 
 def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, wait_s: float = 0.0) -> Backup:
@@ -140,6 +145,56 @@ def backup(catalog: str | os.PathLike[str], target: str | os.PathLike[str], *, w
     finally:
         backend.close()
     return _described(target, manifest)
+
+
+class Snapshot:
+    """A backup of a catalogue in a directory that is open, and goes on to be searched and changed.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Let nobody change it until this returns: its files are copied. What follows is work on the copy.
+    target : Path
+        A file that does not exist yet.
+
+    Raises
+    ------
+    UsageError
+        If the catalogue is on a server, which makes its own.
+    UnavailableError
+        If there is no room for a copy.
+    """
+
+    def __init__(self, catalog: Catalog, target: Path) -> None:
+        if not isinstance(catalog.backend, LocalBackend):
+            raise UsageError(catalog.path, "is on a server", "serupa backup -c ADDRESS FILE")
+        self._target, self._origin = target, catalog.backend.address
+        self._copy = target.with_name(f".{target.name}.copy")
+        shutil.rmtree(self._copy, ignore_errors=True)
+        try:
+            catalog.backend.snapshot(cast("LocalStore", catalog.store), self._copy)
+        except BaseException:
+            shutil.rmtree(self._copy, ignore_errors=True)
+            raise
+
+    def write(self) -> Backup:
+        """Check the copy as `check` does, write the backup, and remove the copy.
+
+        Raises
+        ------
+        DamagedError
+            If the catalogue is damaged.
+        ConflictError, UnavailableError
+            If the file is there already, or cannot be written.
+        """
+        try:
+            items = check(self._copy)
+            origin = str(self._origin.resolve())
+            return _described(
+                self._target, write_archive(self._target, _KIND, origin, items, _files(self._copy))
+            )
+        finally:
+            shutil.rmtree(self._copy, ignore_errors=True)
 
 
 def verify(archive: str | os.PathLike[str]) -> Backup:
@@ -227,7 +282,7 @@ def _files(catalog: Path) -> Iterator[tuple[str, Path]]:
     """Yield the name and path of every file of a catalogue, links not followed."""
     for path in sorted(catalog.rglob("*")):
         name = path.relative_to(catalog).as_posix()
-        if path.is_file() and not path.is_symlink() and name not in _NOT_KEPT and not name.endswith(".new"):
+        if path.is_file() and not path.is_symlink() and name not in PASSING and not name.endswith(".new"):
             yield name, path
 
 

@@ -19,6 +19,9 @@ def check(
     deep: Annotated[
         bool, typer.Option("--deep", help="On a server: compare every point on every node, too.")
     ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write anew what can still be read, where it is damaged.")
+    ] = False,
     wait: Wait = 0.0,
     json: Json = False,
 ) -> None:
@@ -34,10 +37,26 @@ def check(
         return
     if deep:
         raise typer.BadParameter("is for a catalogue on a server", param_hint="--deep")
+    if repair:
+        _repair(catalog, wait, json)
+        return
     items = backups.check(catalog, wait_s=wait)
     message(f"{catalog} is whole: {items} items.")
     if json:
         as_json({"items": items})
+
+
+def _repair(catalog: str, wait: float, json: bool) -> None:
+    from serupa.catalog.repair import repair
+
+    done = repair(catalog, wait_s=wait)
+    message(f"{catalog}: {done.items} items, {done.lost} lost.")
+    if not done.is_proven:
+        message("Not all are sure to be as they were: serupa index SOURCE encodes them again.")
+    for photo in done.photos:
+        message(f"{photo}: damaged; add its item again.")
+    if json:
+        as_json(done.to_dict())
 
 
 def _check_server(catalog: str, deep: bool, json: bool) -> None:

@@ -76,6 +76,13 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    backups: Annotated[
+        str | None,
+        typer.Option(
+            help="Directory for backups that are asked for over HTTP; none are made without one.",
+            show_default=False,
+        ),
+    ] = None,
     brand: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +132,7 @@ def serve(
             "time_limit_s": time_limit,
             "rate_per_minute": rate,
             "photos": photos,
+            "backups": backups,
             "brand": brand,
             "events_days": events_days,
             "events": events,

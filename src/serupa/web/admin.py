@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -186,6 +188,43 @@ async def untune(service: Serving) -> JobOut:
         return service.exchanging(change)
 
     return JobOut.of(service.jobs.start("untune", work))
+
+
+class BackupOut(BaseModel):
+    """A backup that was written and read again."""
+
+    name: str
+    items: int
+    files: int
+    size_bytes: int
+    created: str
+
+
+@admin.post(
+    "/backup", status_code=202, **described("admin", "Back up the catalogue", JobOut, 403, 409, who=may_write)
+)
+async def back_up(service: Serving) -> JobOut:
+    """Write a backup into the server's directory for them, and read it again. See `/admin/job`.
+
+    Searches go on; changes wait while the files are copied.
+    """
+    from serupa.catalog.backup import Snapshot
+
+    folder = service.settings.backups
+    if folder is None:
+        raise ProblemError(403, "no directory for backups is set (serupa serve --backups DIR)")
+    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = Path(folder) / f"{service.name or 'catalog'}-{when}.backup"
+
+    def work(progress: Progress) -> dict[str, Any]:
+        progress("copying", 0, 1)
+        snapshot = service.unchanged(lambda: Snapshot(service.catalog, target))
+        progress("writing and checking", 0, 1)
+        written = snapshot.write()
+        values = {one: getattr(written, one) for one in BackupOut.model_fields if one != "name"}
+        return BackupOut(name=target.name, **values).model_dump()
+
+    return JobOut.of(service.jobs.start("backup", work))
 
 
 @admin.get("/insights", **described("admin", "See what shoppers do", None, 403, who=may_write))

@@ -83,6 +83,7 @@ class Service:
     def __init__(self, catalog: Catalog, settings: Settings, name: str = "") -> None:
         self.catalog = _used(catalog)
         self.settings = settings
+        self.name = name
         self.gate = Gate(settings)
         self.metrics = Metrics(lambda: self._pool.taken if self._pool else 0)
         self.thumbnails = Thumbnails(cache_dir() / "thumbnails" / name, int(settings.thumbnails_mb * 1e6))
@@ -201,6 +202,10 @@ class Service:
         finally:
             self._changes += 1
             self._taught.set()
+
+    def unchanged(self, work: Callable[[], _T]) -> _T:
+        """Run something, out of a job, while nothing is changed: changes wait for it."""
+        return self._writer.submit(work).result()
 
     def exchanging(self, work: Callable[[Alone], _T]) -> _T:
         """Run something, out of a job, that exchanges the catalogue's store: other changes wait for it.

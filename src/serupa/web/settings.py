@@ -75,6 +75,8 @@ class Settings(BaseModel):
     photos : str, optional
         Directory for photos that come through the API; the catalogue's own unless given. A catalogue on a
         server has none: several servers of one catalogue share a directory.
+    backups : str, optional
+        Directory for backups that are asked for over HTTP; none are made without one.
     brand : str, optional
         A TOML file with the shop's name, logo, colours, words and menu (`serupa.web.brand`).
     events_days : int
@@ -108,6 +110,7 @@ class Settings(BaseModel):
     rate_per_minute: Annotated[float, Field(ge=0)] = 0.0
     thumbnails_mb: Positive = 500.0
     photos: str | None = None
+    backups: str | None = None
     brand: str | None = None
     events_days: Annotated[int, Field(ge=0, le=3_650, strict=True)] = 0
     events: str | None = None

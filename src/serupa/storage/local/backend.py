@@ -23,7 +23,7 @@ from serupa.files.atomic import copy_sparse, make_directory, sync_directory, wri
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
 from serupa.storage.local.guard import WRITING_BYTES, require_room
-from serupa.storage.local.lock import DirectoryLock, reading
+from serupa.storage.local.lock import PASSING, DirectoryLock, reading
 from serupa.storage.local.names import FIRST_STORE, REPLACEABLE, STORE, TUNING, next_number
 from serupa.storage.manifest import (
     EDGE_ENGINE,
@@ -180,6 +180,27 @@ class LocalBackend:
         """Begin to replace the store in use."""
         return LocalDraft(self, cast("LocalStore", store))
 
+    def snapshot(self, store: LocalStore, target: Path) -> None:
+        """Copy the catalogue as it is at this moment into a new directory; its photos are linked, not copied.
+
+        Raises
+        ------
+        UnavailableError
+            If there is no room, or it cannot be written.
+        """
+        try:
+            with store.replacing:  # so that catalog.json names what was copied
+                target.mkdir()
+                store.snapshot(target / store.directory.name)
+                for path in self._path.iterdir():
+                    if path.is_dir() and not STORE.fullmatch(path.name.removesuffix(".new")):
+                        copied = _linked if path.name == "photos" else shutil.copyfile
+                        shutil.copytree(path, target / path.name, copy_function=copied)
+                    elif path.is_file() and path.name not in PASSING and not path.name.endswith(".new"):
+                        shutil.copyfile(path, target / path.name)
+        except OSError as error:
+            raise UnavailableError(target, f"cannot be written: {error.strerror or error}") from error
+
     def describe(self) -> dict[str, Any]:
         """Say how much of the disk it takes."""
         size = sum(f.stat().st_blocks * 512 for f in self._path.rglob("*") if f.is_file())
@@ -262,6 +283,14 @@ class LocalBackend:
         if not copy.exists():
             self._write_file(copy, before)
         self.write(manifest)
+
+
+def _linked(source: str, target: str) -> None:
+    """Give a file that is never changed, only replaced, another name; or copy it to another disk."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 class LocalDraft:

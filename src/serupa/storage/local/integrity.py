@@ -108,6 +108,12 @@ class ChecksumManifest:
         """Remove the checksums: to be called before the first change."""
         self._aside.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Remove the checksums, whatever they say."""
+        self._file.unlink(missing_ok=True)
+        self.drop()
+        self._whole = False
+
     def write(self) -> None:
         """Write down what the files are, now that they are closed; nothing, where that cannot be."""
         with contextlib.suppress(OSError):

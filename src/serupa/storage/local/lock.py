@@ -15,6 +15,9 @@ from filelock import FileLock, Timeout
 
 from serupa.errors import ConflictError, UnavailableError
 
+PASSING = ("lock", "holder.json")
+"""Files in a catalogue's directory that say who has it, and nothing of what it holds."""
+
 
 class DirectoryLock:
     """The lock of an embedded catalogue; released by `release`, or by the system when the process ends.

@@ -157,6 +157,14 @@ class LocalStore(EngineStore):
                 self._tally.restart(points, sum_)
             return points
 
+    def drop_unreadable(self) -> int:
+        """Remove the points that cannot be read whole, or that no search finds; return how many."""
+        with self._changing:
+            keys = [key for key, hash_ in self._hashes() if hash_ == UNREADABLE]
+            if keys:
+                self._shard.update(self._api.UpdateOperation.delete_points(keys))
+            return len(keys)
+
     def _hashes(self) -> Iterator[tuple[str, int]]:
         names, offset = tuple(self._dimensions), None
         reached = self._reached() if self._scanned else None
@@ -166,6 +174,9 @@ class LocalStore(EngineStore):
                 key, payload = str(record.id), record.payload or {}
                 is_itself = key == point_uuid(str(payload.get("id", "")))
                 is_whole = is_itself and (reached is None or key in reached)
+                is_whole &= (
+                    isinstance(record.vector, dict) and record.vector.keys() == self._dimensions.keys()
+                )
                 yield key, hash_of(point_of(record)) if is_whole else UNREADABLE
             if offset is None:
                 return
@@ -529,6 +540,24 @@ class LocalStore(EngineStore):
         except BaseException:
             self._tally.move(before)
             raise
+
+    def snapshot(self, directory: Path) -> None:
+        """Copy the files as they are at this moment into a new directory; changes wait, and searches do not.
+
+        Raises
+        ------
+        UnavailableError
+            If there is no room, or it cannot be written.
+        """
+        with self.replacing, self._changing:
+            self.flush()
+            try:
+                if not self._shard.copy(directory, 0):
+                    raise UnavailableError(directory, "there is no room for a copy", "make room")
+            except OSError as error:
+                raise UnavailableError(directory, f"cannot be written: {error.strerror or error}") from error
+            finally:
+                self._shard.forget_copy()
 
     def indexed(self) -> int:
         # the engine counts every vector of an indexed part, with those that are never searched
