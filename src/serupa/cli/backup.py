@@ -33,6 +33,9 @@ def check(
     from serupa.storage.qdrant.address import is_server
 
     if is_server(catalog):
+        if repair:
+            problem = "is for a catalogue in a directory; a server brings its replicas up to date by itself"
+            raise typer.BadParameter(problem, param_hint="--repair")
         _check_server(catalog, deep, json)
         return
     if deep:

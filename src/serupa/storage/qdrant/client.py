@@ -108,8 +108,8 @@ class Connection:
         UnavailableError
             If there is no answer, or the server refuses.
         """
-        # a node that hangs is to leave time for the others
-        limit_s = min(self.address.timeout_s, max(1, int(self._read_patience_s / len(self.nodes))))
+        # a node that hangs is to leave time for the others, also where what follows would wait longer
+        limit_s = min(self.address.timeout_s, max(1, int(READ_PATIENCE_S / len(self.nodes))))
         return self._until(ask, self._read_patience_s, limit_s)
 
     def write(self, change: Callable[[QdrantClient], _T], patience_s: float | None = None) -> _T:

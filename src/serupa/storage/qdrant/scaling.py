@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from serupa.errors import UnavailableError
 from serupa.progress import Progress
-from serupa.storage.qdrant.client import Connection
+from serupa.storage.qdrant.client import Connection, ExistsError
 from serupa.storage.qdrant.topology import ACTIVE, Topology, read_topology
 
 _LOOK_EVERY_S = 1.0
@@ -128,6 +128,7 @@ def _told(step: Step, topology: Topology) -> str:
 def _do(connection: Connection, collection: str, step: Step) -> None:
     """Ask for a step, and wait until it is done; asked again where its answer was lost or it failed."""
     since, last, asked = time.monotonic(), -1.0, float("-inf")
+    refused = ""
     while True:
         topology = read_topology(connection, collection)
         on = {one.node: one for one in topology.shards[step.shard]}
@@ -140,7 +141,14 @@ def _do(connection: Connection, collection: str, step: Step) -> None:
         under_way = [one for one in topology.transfers if one.shard == step.shard]
         now = time.monotonic()
         if not under_way and now - asked > _ASK_AGAIN_S:
-            connection.write(lambda client: client.cluster_collection_update(collection, _operation(step)))
+            if refused:
+                raise UnavailableError(connection.address, refused)
+            try:
+                connection.write(
+                    lambda client: client.cluster_collection_update(collection, _operation(step))
+                )
+            except (ExistsError, UnavailableError) as error:  # maybe of what a lost answer was to
+                refused = str(error)
             asked = now
         done = under_way[0].done or 0.0 if under_way else -1.0
         if done != last:
