@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serupa import Catalog
+from serupa import Catalog, Item
 from tests.web.conftest import PHONE, Served, Window, serve
 
 if TYPE_CHECKING:
@@ -534,6 +534,22 @@ def test_empty_catalogue(browser: Browser, window: Window, tmp_path: Path) -> No
 
 
 # Everybody
+
+
+def test_a_product_has_other_colours(window: Window, sample_photo: Path, tmp_path: Path) -> None:
+    described = [("1", "Red", "main"), ("2", "Red", "back"), ("3", "Blue", "back"), ("4", "Blue", "main")]
+    with Catalog.create(tmp_path / "catalog") as shop:
+        shop.add([Item(i, str(sample_photo), "P1", {"color": c, "view": v}) for i, c, v in described])
+        running = serve(shop)
+        window.url, window.watched.host = running.url, running.url.removeprefix("http://")
+        page = window.open("/item/1")
+        other = page.locator("#colors a")
+        assert other.all_inner_texts() == ["Blue"]
+        assert page.locator("#views a").count() == 2
+        other.click()
+        assert page.url.endswith("/item/4")  # seen from the same side
+        assert other.all_inner_texts() == ["Red"]
+        running.stop()
 
 
 def check(page: Page, what: str) -> None:

@@ -45,8 +45,16 @@ function show(item, photos) {
     onload: (event) => event.target.classList.remove("coming"),
   });
   $("#main-photo").replaceChildren(mainPhoto);
-  $("#views").hidden = photos.length < 2;
-  $("#views").replaceChildren(...photos.map((photo, i) => view(photo, i, photos)));
+  const color = colorOf(item);
+  const same = photos.filter((photo) => colorOf(photo) === color);
+  $("#views").hidden = same.length < 2;
+  $("#views").replaceChildren(...same.map((photo, i) => h("li", {}, view(photo, photos, t("photo_n", { n: i + 1 })))));
+  const others = otherColors(item, photos);
+  $("#colors").hidden = others.length === 0;
+  $("#colors ul").replaceChildren(...others.map((photo) => {
+    const other = plain(colorOf(photo));
+    return h("li", {}, view(photo, photos, other, h("span", { class: "detail" }, other)));
+  }));
 
   const known = Object.entries(attributes).filter(([, value]) => value !== "" && value !== null && value?.length !== 0);
   const long = known.filter(([, value]) => typeof value === "string" && value.length > PROSE);
@@ -56,9 +64,25 @@ function show(item, photos) {
     h("div", {}, h("dt", {}, fieldName(field)), h("dd", { dir: "auto" }, told(value)))));
 }
 
+/** The field that names an item's one colour, if there is one. */
+const colorField = ({ attributes }) => ["color", "colour"].find((name) => typeof attributes[name] === "string" && attributes[name] && !attributes[name].includes("|"));
+const colorOf = (item) => item.attributes[colorField(item)] ?? "";
+
+/** A photo of the same product in each other colour, seen from the same side where there is one. */
+function otherColors(item, photos) {
+  const found = new Map();
+  for (const photo of photos.filter((one) => colorOf(one) && colorOf(one) !== colorOf(item))) {
+    const known = found.get(colorOf(photo));
+    const alike = photo.attributes.view === item.attributes.view;
+    if (!known || (alike && known.attributes.view !== item.attributes.view)) found.set(colorOf(photo), photo);
+  }
+  return [...found.values()];
+}
+
 /** More of what is alike in this colour: the search with this photo, its colour as a filter. */
-function inThisColor({ id, attributes }) {
-  const field = ["color", "colour"].find((name) => typeof attributes[name] === "string" && attributes[name] && !attributes[name].includes("|"));
+function inThisColor(item) {
+  const { id, attributes } = item;
+  const field = colorField(item);
   $("#same-color").hidden = !field;
   if (!field) return;
   $("#same-color").textContent = t("same_color", { color: plain(attributes[field]) });
@@ -71,7 +95,7 @@ function told(value) {
   return h("a", { href: value, rel: "noopener" }, new URL(value).host);
 }
 
-function view(photo, i, photos) {
+function view(photo, photos, name, ...words) {
   const chosen = photo.id === current.id;
   const change = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -80,11 +104,11 @@ function view(photo, i, photos) {
     // another photo of the same product is no new place: going back leads to the results
     history.replaceState(null, "", pagePath(photo.id));
     show(photo, photos);
-    $(`#views li:nth-child(${i + 1}) a`).focus({ preventScroll: true });
+    ($("#views:not([hidden]) [aria-current]") ?? main).focus({ preventScroll: true });
     results.search(PAGE);
   };
-  return h("li", {}, h("a", { href: pagePath(photo.id), "aria-current": chosen && "true", "aria-label": t("photo_n", { n: i + 1 }), onclick: change },
-    h("span", { class: "picture" }, h("img", { src: api.photo(photo, 160), alt: "", width: "4", height: "5" }))));
+  return h("a", { href: pagePath(photo.id), "aria-current": chosen && "true", "aria-label": name, onclick: change },
+    h("span", { class: "picture" }, h("img", { src: api.photo(photo, 160), alt: "", width: "4", height: "5" })), ...words);
 }
 
 /** A link that shows this product: handed to the device's own sharing, or copied. */
