@@ -107,7 +107,7 @@ def test_names_drive_no_terminal(
     printing.line(evil)
     printing.as_json({"name": evil + "\udcff"})
     shown = capsys.readouterr().out
-    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
     assert r"\x1b]52" in shown
     assert json.loads(shown[shown.index("{") :])["name"] == evil + "\udcff"
     assert "\x1b" not in ending(NotFoundError(evil, "is not there"))[1]

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 import serupa
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError
-from serupa.files.atomic import BLOCK, blocks, sync_directory
+from serupa.files.atomic import BLOCK, blocks, open_regular, sync_directory
 
 Kind = Literal["serupa backup 1", "serupa server backup 1"]
 
@@ -94,7 +94,7 @@ def read_archive(path: Path, into: Path | None = None) -> dict[str, Any]:
         If a file cannot be read or written.
     """
     try:
-        with tarfile.open(path, "r:") as archive:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             members = {member.name: member for member in archive}
             manifest = _manifest(archive, members)
             if set(members) - {_MANIFEST} != set(manifest["files"]):

@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from serupa.files.atomic import write_atomic
+from serupa.files.atomic import read_bounded, write_atomic
 
 if TYPE_CHECKING:
     from serupa.storage.base import Backend
@@ -28,7 +28,7 @@ def kept(backend: Backend, name: Name) -> dict[str, Any] | None:
     if backend.folder is None:
         return None
     try:
-        report = json.loads((backend.folder / f"{name}.json").read_bytes())
+        report = json.loads(read_bounded(backend.folder / f"{name}.json"))
     except (OSError, ValueError, RecursionError):
         return None
     return report if isinstance(report, dict) else None

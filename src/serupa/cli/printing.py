@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from serupa.evaluation import Evaluation
     from serupa.evaluation.comparison import Difference
 
-_CONTROLS = re.compile(r"[\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # those that json leaves as they are
+_CONTROLS = re.compile(
+    r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # those that json leaves as they are
 _FOLDED = 6
 
 

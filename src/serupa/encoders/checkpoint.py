@@ -10,7 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from serupa.errors import InvalidInputError, NotFoundError, UnavailableError
+from serupa.files.atomic import read_bounded
 
+_LARGEST_BYTES = 8 * 2**30
 _LARGEST_RANK = 32
 
 
@@ -41,7 +43,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
 
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, _LARGEST_BYTES)
     except FileNotFoundError:
         raise NotFoundError(path, "there is no such weights file") from None
     except OSError as error:

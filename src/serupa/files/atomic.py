@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,11 +59,44 @@ def copy_sparse(source: str, target: str) -> None:
     OSError
         If it cannot be read or written.
     """
-    with Path(source).open("rb") as reading, Path(target).open("wb") as writing:
+    with open_regular(source) as reading, Path(target).open("wb") as writing:
         writing.truncate(os.fstat(reading.fileno()).st_size)
         for offset, block in blocks(reading):
             writing.seek(offset)
             writing.write(block)
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file for reading, and nothing else: a pipe would be waited for, a device has no end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is no file.
+    """
+    # not blocking, so that a pipe that nobody writes to is refused and does not hang
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    raise OSError(errno.EINVAL, "not a file", os.fspath(path))
+
+
+def read_bounded(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> bytes:
+    """Read a file that is never larger than a limit, holes counted.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, is no file, or larger.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise OSError(errno.EFBIG, f"larger than {limit / 2**20:g} MiB", os.fspath(path))
+        return file.read(limit)
 
 
 def fingerprint(path: Path) -> str:
@@ -73,7 +108,7 @@ def fingerprint(path: Path) -> str:
         If it cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest.update(os.fstat(file.fileno()).st_size.to_bytes(8, "little"))
         for offset, block in blocks(file):
             digest.update(offset.to_bytes(8, "little"))

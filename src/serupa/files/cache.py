@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from serupa.files.atomic import write_atomic
+from serupa.files.atomic import open_regular, write_atomic
 
 _SETTLED_NS = 2_000_000_000
 
@@ -75,5 +75,5 @@ def file_sha256(path: Path, *, remember: bool = True) -> str:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

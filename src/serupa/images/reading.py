@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from serupa.errors import InvalidInputError, NotFoundError, SerupaError, UnavailableError
+from serupa.files.atomic import open_regular
 from serupa.files.urls import is_remote, is_url, read_url
 
 Photo = str | os.PathLike[str] | bytes | BinaryIO
@@ -82,14 +82,8 @@ def _read(photo: Photo, name: str, max_bytes: int) -> bytes:
         if is_remote(path):
             return read_url(path, max_bytes)
         path = _local_path(path)
-    # Non-blocking, so that a named pipe that nobody writes to is refused and does not hang.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a file"
-            raise InvalidInputError(name, f"is {what}", "give the path of a photo")
-        if status.st_size > max_bytes:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
             raise _too_many_bytes(name, max_bytes)
         return file.read(max_bytes + 1)
 
@@ -106,8 +100,9 @@ def _os_error(name: str, error: OSError) -> SerupaError:
             return NotFoundError(name, "no such file")
         case errno.ELOOP:
             return InvalidInputError(name, "a symbolic link that leads back to itself")
-        case errno.EISDIR:  # what Windows and macOS may say on opening one
-            return InvalidInputError(name, "is a folder", "give the path of a photo")
+        case errno.EISDIR | errno.EINVAL:
+            what = "a folder" if error.errno == errno.EISDIR else "not a file"
+            return InvalidInputError(name, f"is {what}", "give the path of a photo")
         case errno.ENAMETOOLONG:
             return InvalidInputError(name, "cannot be read: the name is too long")
         case errno.EACCES | errno.EPERM:

@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from serupa.errors import ConflictError, InvalidInputError, UnavailableError
+from serupa.files.atomic import read_bounded
 from serupa.files.urls import open_system
 from serupa.images.kinds import ENDINGS, IMAGE_ENDINGS, UNREADABLE_ENDINGS, is_picture
 from serupa.items import Failure, Item
@@ -77,8 +78,8 @@ def list_folder(root: Path, options: SourceOptions) -> Listing:
 def is_catalog(folder: Path) -> bool:
     """Tell whether a folder is a catalogue."""
     try:
-        settings = json.loads((folder / "catalog.json").read_bytes())
-    except (OSError, ValueError):
+        settings = json.loads(read_bounded(folder / "catalog.json"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(settings, dict) and {"format", "encoder"} <= set(settings)
 

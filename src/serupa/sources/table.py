@@ -9,13 +9,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from serupa.errors import InvalidInputError, MissingExtraError, SerupaError
+from serupa.files.atomic import open_regular
 from serupa.sources.listing import Row, RowOrFailure, Table
 from serupa.sources.values import shown
 
 _BATCH_ROWS = 64  # of Parquet, at once in memory
+_LONGEST_LINE = 4 * 2**20  # characters of JSON
 _LARGEST_ROW = 4 * 2**20  # bytes
 _LARGEST_PART = 2**30  # bytes of a row group, unpacked
 _CHUNK_BYTES = 1 << 16
@@ -53,7 +55,7 @@ def _counted(rows: Callable[[], Iterator[RowOrFailure]]) -> Callable[[], int]:
 def _open_text(path: Path, name: str) -> TextIO:
     """Open a text: UTF-8, or UTF-16 as Excel writes it; bytes of other encodings come as surrogates."""
     try:
-        file: BinaryIO = path.open("rb")
+        file = open_regular(path)
     except OSError as error:
         raise InvalidInputError(name, f"cannot be read ({error.strerror})") from None
     start = file.read(4)
@@ -204,13 +206,21 @@ def _jsonl(path: Path, name: str) -> Table:
 
     def rows() -> Iterator[RowOrFailure]:
         with _open_text(path, name) as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(_lines(file), 1):
                 if line.strip():
                     value = _encoding_problem(line) or _parsed(line)
                     yield Row(number, value) if isinstance(value, dict) else table.failure(number, value)
 
     table = Table(name, (), rows, _counted(rows))
     return _of_first_row(table)
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield lines; of one that is longer than any row, the beginning."""
+    while line := file.readline(_LONGEST_LINE):
+        yield line
+        while len(line) == _LONGEST_LINE and not line.endswith("\n"):
+            line = file.readline(_LONGEST_LINE)
 
 
 def _parsed(line: str) -> dict[str, Any] | str:
@@ -266,7 +276,7 @@ def _xml(path: Path, name: str) -> Table:
 
     def rows() -> Iterator[RowOrFailure]:
         items = _XmlItems()
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while True:
                 data = file.read(_CHUNK_BYTES)
                 problem = items.feed(data)

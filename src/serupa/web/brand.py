@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serupa.errors import InvalidInputError, NotFoundError, UsageError
+from serupa.files.atomic import open_regular
 from serupa.images.kinds import kind_of
 from serupa.web.assets import Assets
 from serupa.web.settings import read_toml
@@ -140,7 +141,7 @@ def _check_words(file: Any, words: dict[str, dict[str, str]]) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as opened:
+        with open_regular(path) as opened:
             data = opened.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         raise NotFoundError(path, "no such file") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from serupa.errors import InvalidInputError, MissingExtraError, NotFoundError, UsageError
+from serupa.files.atomic import read_bounded
 
 try:
     from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -221,7 +222,7 @@ def read_toml(file: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(file)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bounded(path, 2**20).decode())
     except FileNotFoundError:
         raise NotFoundError(path, "no such file") from None
     except OSError as error:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
-from serupa.files.atomic import copy_sparse, make_directory, sync_directory, write_atomic
+from serupa.files.atomic import copy_sparse, make_directory, read_bounded, sync_directory, write_atomic
 from serupa.items import FieldKind
 from serupa.storage.base import VectorStore
 from serupa.storage.local.guard import WRITING_BYTES, require_room
@@ -88,7 +88,7 @@ class LocalBackend:
     def load(self) -> CatalogManifest:
         """Read catalog.json, as it would be in the format of today; nothing is written."""
         try:
-            data = self._file.read_bytes()
+            data = read_bounded(self._file)
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(
                 self._path, "no catalogue there", f"make one with: serupa index SOURCE -c {self._path}"
@@ -165,7 +165,7 @@ class LocalBackend:
         """Read the tuning's file."""
         file, way_back = self._path / tuning.file, f"go back with: serupa tune --undo -c {self._path}"
         try:
-            data = file.read_bytes()
+            data = read_bounded(file, 2**30)
         except OSError as error:
             raise DamagedError(
                 file,
@@ -275,7 +275,7 @@ class LocalBackend:
 
     def _upgrade(self, manifest: CatalogManifest) -> None:
         """Write a manifest of an older format in today's, and keep what it was before beside it."""
-        before = self._file.read_bytes()
+        before = read_bounded(self._file)
         version = json.loads(before)["format"]
         if version == FORMAT:
             return

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serupa.errors import DamagedError, UnavailableError
-from serupa.files.atomic import fingerprint
+from serupa.files.atomic import fingerprint, read_bounded
 
 NAME = "seal.json"
 
@@ -83,7 +83,7 @@ class ChecksumManifest:
 
     def _compare(self, checksums: Path, everything: bool) -> None:
         try:
-            noted: dict[str, list[object]] = json.loads(checksums.read_bytes())["files"]
+            noted: dict[str, list[object]] = json.loads(read_bounded(checksums))["files"]
             for name, (size, sum_) in noted.items():
                 problem = _problem(self._directory / name, size, sum_, everything)
                 if problem:
@@ -156,7 +156,7 @@ def _problem(path: Path, size: object, sum_: object, everything: bool) -> str:
 def _sum_of(path: Path) -> str:
     if path.name != SETTINGS:
         return fingerprint(path)
-    values = json.loads(path.read_bytes())  # the engine writes it on opening, in any order
+    values = json.loads(read_bounded(path))  # the engine writes it on opening, in any order
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

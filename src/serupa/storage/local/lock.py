@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from serupa.errors import ConflictError, UnavailableError
+from serupa.files.atomic import read_bounded, write_atomic
 
 PASSING = ("lock", "holder.json")
 """Files in a catalogue's directory that say who has it, and nothing of what it holds."""
@@ -46,7 +47,7 @@ class DirectoryLock:
         holder = directory / "holder.json"
         try:
             self._lock.acquire(timeout=wait_s)
-            holder.write_text(json.dumps(_self_description()))
+            write_atomic(holder, json.dumps(_self_description()).encode(), durable=False)
         except Timeout:
             raise ConflictError(
                 directory,
@@ -98,7 +99,7 @@ def _self_description() -> dict[str, str | int]:
 
 def _describe(holder: Path) -> str:
     try:
-        known = json.loads(holder.read_text())
+        known = json.loads(read_bounded(holder, 2**16))
         return f"{known['program']} (process {known['pid']} on {known['host']}, since {known['since']})"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

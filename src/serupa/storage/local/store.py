@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.errors import UnavailableError
-from serupa.files.atomic import sync_directory
+from serupa.errors import DamagedError, UnavailableError
+from serupa.files.atomic import read_bounded, sync_directory
 from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage import scan as scanning
@@ -596,9 +596,12 @@ def _hash(point: Point | None) -> int | None:
 
 def _is_quantized(directory: Path) -> bool:
     """Whether the engine was last told to keep vectors in memory in fewer bits."""
-    with contextlib.suppress(OSError):  # the engine says what is wrong with its files
-        return b"quantization_config" in (directory / SETTINGS).read_bytes()
-    return False
+    try:
+        return b"quantization_config" in read_bounded(directory / SETTINGS)
+    except FileNotFoundError:  # the engine says what is wrong with its files
+        return False
+    except OSError as error:  # it would wait for a pipe
+        raise DamagedError(directory / SETTINGS, f"cannot be read ({error.strerror or error})") from error
 
 
 def _kilobytes(points: int, dimensions: Mapping[str, int]) -> int:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from serupa.errors import DamagedError, UnavailableError
-from serupa.files.atomic import write_atomic
+from serupa.files.atomic import read_bounded, write_atomic
 from serupa.storage.base import Point
 
 NAME = "tally.log"
@@ -100,7 +100,7 @@ class Tally:
 
     def _read(self) -> bool:
         try:
-            *lines, _ = self._file.read_bytes().split(b"\n")
+            *lines, _ = read_bounded(self._file, 2**30).split(b"\n")
             if not lines:
                 raise ValueError
             for line in lines:
