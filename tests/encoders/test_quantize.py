@@ -14,7 +14,7 @@ from serupa.encoders import load_card, load_encoder
 from serupa.encoders import quantize as quantizing
 from serupa.encoders.quantize import quantize
 from serupa.encoders.session import NEEDS
-from serupa.errors import InvalidInputError, UnavailableError
+from serupa.errors import InvalidInputError, UnavailableError, UsageError
 
 SIDE = 32
 DIMENSION = 16
@@ -132,6 +132,11 @@ def test_refuses_too_few_photos(card: Path, photos: Path, tmp_path: Path) -> Non
         path.unlink()
     with pytest.raises(InvalidInputError, match="10 photos can be used; calibration needs 16"):
         quantize(str(card), photos, out=tmp_path / "out")
+
+
+def test_an_encoder_of_the_hub_has_files_of_its_own(photos: Path) -> None:
+    with pytest.raises(UsageError, match=r"take the hub's own files: hf:a/b\+int8"):
+        quantize("hf:a/b", photos)
 
 
 def test_seven_bits_without_vnni(

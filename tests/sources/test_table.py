@@ -378,6 +378,19 @@ def test_parquet_mistakes(folder: Path) -> None:
         assert "not a Parquet table" in refusal(path)
 
 
+def test_parquet_whose_values_are_damaged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dictionary that its values do not fit is noticed only when they are turned into Python's."""
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pa.table({"image": ["1.jpg"]}), folder / "t.parquet")
+
+    def damaged(_: Any) -> list[dict[str, Any]]:
+        raise IndexError("index with value of 77 is out-of-bounds")
+
+    monkeypatch.setattr("serupa.sources.table.python_rows", damaged)
+    assert "damaged Parquet table from here on (index with" in failures(folder / "t.parquet")[0]
+
+
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError):

@@ -19,8 +19,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.encoders.cards import Card, WeightsSource, card_toml, load_card
+from serupa.encoders.cards import HUB, Card, WeightsSource, card_toml, load_card
 from serupa.encoders.encoder import OUR_PORTS, Encoder
+from serupa.encoders.hub import with_precision
 from serupa.encoders.session import (
     NEEDS,
     available_cpus,
@@ -30,7 +31,7 @@ from serupa.encoders.session import (
     session_options,
 )
 from serupa.encoders.weights import find_weights
-from serupa.errors import InvalidInputError, SerupaError, UnavailableError
+from serupa.errors import InvalidInputError, SerupaError, UnavailableError, UsageError
 from serupa.files.atomic import write_atomic
 from serupa.items import Item
 from serupa.sources import read_source
@@ -150,10 +151,16 @@ def quantize(
 
     Raises
     ------
+    UsageError
+        If the encoder is one of the hub, which has its own files in 8 bits.
     InvalidInputError
         If fewer than 16 photos can be read, or no model keeps a mean cosine of `MEAN_COSINE` and loses at
         most `PRECISION_LOSS` of precision at 1.
     """
+    if name.startswith(HUB):
+        raise UsageError(
+            name, "is not quantised here", f"take the hub's own files: {with_precision(name, 'int8')}"
+        )
     card = load_card(name)
     file = find_weights(card, weights)
     exact = Encoder(card, file.sha256, open_session(card, file))

@@ -384,23 +384,22 @@ def _parquet(path: Path, name: str) -> Table:
     def rows() -> Iterator[RowOrFailure]:
         opened = _open_parquet(path, name)
         batches = opened.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns))
+        every = (cells for batch in batches for cells in _bounded_rows(batch))
         number = 0
         while True:
+            number += 1
             try:
-                batch = next(batches, None)
-                found = [] if batch is None else _bounded_rows(batch)
+                cells = next(every)
+            except StopIteration:
+                return
             except Exception as error:  # a damaged file shows in many ways
                 problem = f"a damaged Parquet table from here on ({_one_line(error)})"
-                yield table.break_off(number + 1, problem)
+                yield table.break_off(number, problem)
                 return
-            if batch is None:
-                return
-            for cells in found:
-                number += 1
-                if cells is None:
-                    yield table.failure(number, f"more than {_LARGEST_ROW // 2**20} MiB in one row")
-                else:
-                    yield Row(number, cells)
+            if cells is None:
+                yield table.failure(number, f"more than {_LARGEST_ROW // 2**20} MiB in one row")
+            else:
+                yield Row(number, cells)
 
     table = Table(name, columns, rows, lambda: int(file.metadata.num_rows), unit="row")
     if not file.metadata.num_rows:
