@@ -22,7 +22,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -357,11 +357,9 @@ def _listening(node: Node) -> Iterator[tuple[int, int]]:
     while True:  # as on a real one, the port for gRPC is the next
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        try:
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port + 1)).close()
             grpc_port = rpc.add_insecure_port(f"127.0.0.1:{port + 1}")
-        except RuntimeError:
-            grpc_port = 0
-        if grpc_port:
             break
         listening.close()
     rpc.start()

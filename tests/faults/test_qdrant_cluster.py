@@ -122,11 +122,10 @@ def asked_first(cluster: StandIn, store: QdrantStore) -> int:
 def test_a_node_that_is_away_is_replaced_at_once(cluster: StandIn, store: QdrantStore) -> None:
     first = asked_first(cluster, store)
     cluster.server.nodes[first].leave()
-    started = time.monotonic()
     assert store.count() == len(POINTS)
     store.upsert(POINTS[:3])
     assert asked_first(cluster, store) != first
-    assert time.monotonic() - started < 1.0
+    assert store._connection.repeated == 1
     refused = cluster.server.nodes[first].asked
     store.count()
     assert cluster.server.nodes[first].asked == refused  # nobody waits for it again
@@ -137,9 +136,9 @@ def test_a_node_that_hangs_is_given_up_after_the_limit_of_one_request(
 ) -> None:
     first = asked_first(cluster, store)
     cluster.server.nodes[first].hangs = True
-    started = time.monotonic()
     assert store.count() == len(POINTS)
-    assert time.monotonic() - started < 2.5  # one second is the limit; the patience of a search is ten
+    assert store._connection.repeated == 1
+    assert [node.well for node in store._connection.nodes][first] is False
 
 
 def test_a_node_that_comes_back_is_asked_again_once_it_has_caught_up(
@@ -223,11 +222,10 @@ def test_leftovers_on_a_node_that_is_away_take_nothing_down(
             create_collection(link, name, {"cosine": 4}, StoreLayout(shards=1), {})
             cluster.server.engine.placements[name] = {0: {2: "Active"}}
     cluster.server.nodes[2].leave()
-    started = time.monotonic()
     with Catalog.open(address) as catalog:
         assert len(catalog.similar("item-00", k=3).hits) == 3
         assert catalog.info()["items"] == 6
-    assert time.monotonic() - started < 2.0
+        assert catalog.backend.connection.repeated <= 1  # type: ignore[attr-defined]
     cluster.server.nodes[2].come_back()
     with Catalog.open(address) as catalog:
         catalog.remove(["item-05"])
