@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from urllib.parse import quote
 
 import pytest
 
@@ -159,6 +160,17 @@ def test_who_was_named_may_send_us_round_itself(server: Server) -> None:
 def test_nobody_sends_us_to_another_scheme(server: Server, there: str) -> None:
     with pytest.raises(SerupaError):
         http.fetch(f"{server.base}/away/?to={there}", LIMIT)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:99999/a", "http://127.0.0.1:x/a", "http://[::1/a", "http://\u2488/", "http:///a"],
+)
+def test_what_is_no_address_is_an_error_of_ours(server: Server, url: str) -> None:
+    with pytest.raises(SerupaError):
+        http.fetch(url, LIMIT)
+    with pytest.raises(SerupaError):
+        http.fetch(f"{server.base}/away/?to={quote(url, safe=':/[]')}", LIMIT)
 
 
 def test_private_addresses_are_known_in_every_form() -> None:

@@ -76,7 +76,9 @@ def host_of(url: str) -> str:
         If it is no address.
     """
     try:
-        return urlsplit(url).netloc
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 -- one that there cannot be raises
+        return parts.netloc
     except ValueError as error:
         raise InvalidInputError(url, f"not an address ({error})") from None
 
@@ -335,6 +337,8 @@ class _Downloads:
             if hop.refused:
                 raise _led_away(url) from None
             raise _unreachable(url, error) from None
+        except (OverflowError, UnicodeError) as error:  # where a redirect leads
+            raise UnavailableError(url, f"leads to no address ({_said(error)})") from None
         except httpx2.HTTPError as error:
             problem = f"the connection was lost ({_said(error)})"
             raise _RetryError(UnavailableError(url, problem)) from None
