@@ -150,6 +150,18 @@ def test_no_photo_takes_more_than_it_says(decoders: Decoders, photo: bytes, side
     assert thumbnail(photo, side)
 
 
+def test_what_tells_the_server_to_stop_is_not_for_its_decoders(decoders: Decoders) -> None:
+    """It answers first what was begun, and a terminal or a supervisor tells all of its processes."""
+    assert thumbnail(encoded(NOISE, "PNG"), 64)
+    before = processes(decoders)
+    for pid in before:
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    for _ in range(4):
+        assert thumbnail(encoded(NOISE, "PNG"), 64)
+    assert processes(decoders) == before
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_it_has_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERUPA_API_KEY", "a-key-that-nobody-else-knows")

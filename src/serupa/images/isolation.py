@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import struct
 import subprocess
 import sys
@@ -285,6 +286,8 @@ def _bounded(needed: int) -> Iterator[None]:
 
 
 def _main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # for the server, which answers first what was begun
+        signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     with contextlib.suppress(OSError, ImportError):
@@ -294,9 +297,8 @@ def _main() -> None:
             fcntl.fcntl(stream.fileno(), _SET_PIPE_BYTES, _PIPE_BYTES)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write(_KILLED_FIRST)
-    with contextlib.suppress(KeyboardInterrupt):  # the server's to answer
-        _send(answers, {"ready": True})
-        _serve(sys.stdin.buffer, answers)
+    _send(answers, {"ready": True})
+    _serve(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

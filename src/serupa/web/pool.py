@@ -69,7 +69,8 @@ class EncodingPool:
         self._batch = batch
         self._metrics = metrics
         self._taken = 0
-        self._photo_s = 0.01  # seconds a photo took lately: what Retry-After is reckoned from
+        # seconds a photo took lately, decoded beside others and encoded: what Retry-After is reckoned from
+        self._decode_s, self._photo_s = 0.01, 0.01
         self._decoders = ThreadPoolExecutor(decoding_threads(), "decode")
         self._ready: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
@@ -127,7 +128,7 @@ class EncodingPool:
     def _take_place(self) -> None:
         if self._taken >= self._places:
             self._metrics.refused.labels("queue").inc()
-            wait = max(1, math.ceil(self._taken * self._photo_s))
+            wait = max(1, math.ceil(self._taken * max(self._photo_s, self._decode_s)))
             raise busy("the server is busy with other photos; try again in a moment", retry_after_s=wait)
         self._taken += 1
 
@@ -144,7 +145,9 @@ class EncodingPool:
         except BaseException as error:
             _finish(job, error)
             return
-        done = time.perf_counter()
+        finally:
+            done = time.perf_counter()
+            self._decode_s += 0.1 * ((done - started) / decoding_threads() - self._decode_s)
         job.timing_ms = {"wait": 1e3 * (started - job.since), "decode": 1e3 * (done - started)}
         job.since = done
         self._metrics.decode.observe(done - started)
