@@ -5,9 +5,9 @@ The nursery itself opens nothing, so its children start with no thread and no lo
 
 It reads one JSON request a line: ``{"job": name, "args": {...}}`` and, optionally, ``kill_s`` (SIGKILL after
 so many seconds; counted from the n-th event with ``kill_from_event``), ``kill_step`` (SIGKILL at the n-th
-step, see `steps`), ``record`` (what power cuts would leave, see `recorder`), ``file_limit`` (bytes,
-RLIMIT_FSIZE), ``user`` (a user id to become) and ``exact_below`` (items from which there is a graph). It
-answers one line: how the child ended, and what it told.
+step, see `steps`), ``record`` (what power cuts would leave, see `recorder`), ``fail`` (which system call
+fails, and how), ``file_limit`` (bytes, RLIMIT_FSIZE), ``user`` (a user id to become) and ``exact_below``
+(items from which there is a graph). It answers one line: how the child ended, and what it told.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import serupa.images
 import serupa.sources  # noqa: F401 -- a child that is another user may not read them
 from serupa import SerupaError
 from serupa.storage.local import store as edge
-from tests.faults import jobs, recorder, steps
+from tests.faults import jobs, recorder, steps, tracing
 
 _LONGEST_S = 60.0
 
@@ -67,6 +67,32 @@ def child(request: dict[str, Any], told: int) -> None:
     os._exit(status)
 
 
+def fail(request: dict[str, Any]) -> dict[str, Any]:
+    """Run a job of which a system call on its files fails, and count those that could."""
+    job = functools.partial(getattr(jobs, request["job"]), **request["args"])
+    how = request["fail"]
+    events: list[Any] = []
+    count, what = 0, ""
+
+    def stopped(thread: int, name: str, arguments: tuple[int, ...], path: str) -> None:
+        nonlocal count, what
+        if not Path(path).is_relative_to(how["root"]):
+            return
+        if count == how["at"] or (how["on"] and how["at"] is not None and count > how["at"]):
+            what = what or f"{name} {path}"
+            tracing.refuse(thread, how["error"])
+        count += 1
+
+    code = tracing.trace(
+        lambda tell: job(tell=tell),
+        tracing.CHANGING,
+        lambda _, event: events.append(event),
+        stopped,
+        lambda _: silence(),
+    )
+    return {"code": code, "hung": False, "events": events, "count": count, "what": what}
+
+
 def silence() -> None:
     """Send what the engine's panics print to nowhere; they are looked for in the events."""
     null = os.open(os.devnull, os.O_WRONLY)
@@ -76,6 +102,8 @@ def silence() -> None:
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
+    if "fail" in request:
+        return fail(request)
     if "record" in request:
         job = functools.partial(getattr(jobs, request["job"]), **request["args"])
         where = request["record"]

@@ -15,46 +15,20 @@ source that flushes: a power cut must then lose something, or the flush is there
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import json
 import os
-import platform
-import signal
 import stat
-import struct
 import sys
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from serupa.files.atomic import blocks
 from serupa.storage.local import tally
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-# <linux/ptrace.h>, <linux/seccomp.h>, <linux/prctl.h>
-_TRACEME, _CONT, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 7, 0x4200, 0x420E
-_OPTIONS = 0x08 | 0x80 | 0x100000  # clones, seccomp, and kill the process with the tracer
-_EVENT_SECCOMP = 7
-_SET_SECCOMP, _FILTER, _NO_NEW_PRIVS = 22, 2, 38
-_TRACE, _ALLOW = 0x7FF00000, 0x7FFF0000
-_ALL_THREADS = 0x40000000
-
-_CALLS = {
-    "x86_64": {74: "fsync", 75: "fsync", 26: "msync", 77: "ftruncate"},
-    "aarch64": {82: "fsync", 83: "fsync", 227: "msync", 46: "ftruncate"},
-}.get(platform.machine(), {})
+from tests.faults import tracing
 
 Content = tuple[int, dict[int, bytes]]
 """A file's size, and what of it is not zeros."""
-
-
-def is_possible() -> bool:
-    """Whether processes can be traced here."""
-    return sys.platform == "linux" and bool(_CALLS)
 
 
 def content_of(path: str | Path) -> Content:
@@ -185,126 +159,24 @@ def record(
     job: Callable[[Callable[[Any], None]], None], root: Path, into: Path, between: int, deep: bool
 ) -> dict[str, Any]:
     """Run a job in a traced child."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _child(job, writing)
-    os.close(writing)
-    os.set_blocking(reading, False)
     recorder = Recorder(root, into, between, deep)
-    told = b""
 
-    def listen(thread: int) -> None:
-        nonlocal told
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(reading, 1 << 16):
-                told += data
-        *lines, told = told.split(b"\n")
-        for line in lines:
-            recorder.hear(thread, json.loads(line))
+    def stopped(thread: int, name: str, arguments: tuple[int, ...], path: str) -> None:
+        if Path(path).is_relative_to(root) and os.path.lexists(path):
+            found = os.stat(path)  # noqa: PTH116
+            if name == "ftruncate":
+                recorder.resized(found, arguments[1])
+            else:
+                recorder.flushed(thread, path, found)
 
-    os.waitpid(pid, 0)
-    _ptrace(_SETOPTIONS, pid, _OPTIONS)
-    _ptrace(_CONT, pid, 0)
-    for thread, status in _stops(pid):
-        if status >> 16 == _EVENT_SECCOMP:
-            name, arguments = _call(thread)
-            link = _link(thread, arguments[0]) if name != "msync" else _mapped(thread, arguments[0])
-            if link is not None and link.startswith("pipe:"):
-                listen(thread)
-            elif link is not None and Path(link).is_relative_to(root) and os.path.lexists(link):
-                found = os.stat(link)  # noqa: PTH116
-                if name == "ftruncate":
-                    recorder.resized(found, arguments[1])
-                else:
-                    recorder.flushed(thread, link, found)
-    listen(pid)
-    os.close(reading)
+    code = tracing.trace(job, tracing.FLUSHING, recorder.hear, stopped, _name_sites)
     recorder.acknowledged()  # to whoever ran it, by its end
-    return {"events": recorder.events, "cuts": recorder.cuts, "code": 0, "hung": False}
-
-
-def _stops(pid: int) -> Iterator[tuple[int, int]]:
-    """Yield every stop of the child's threads, each goes on afterwards; until the child has ended."""
-    while True:
-        thread, status = os.waitpid(-1, _ALL_THREADS)
-        if not os.WIFSTOPPED(status):
-            if thread == pid:
-                return
-            continue
-        yield thread, status
-        number = os.WSTOPSIG(status)
-        is_ours = number in (signal.SIGTRAP, signal.SIGSTOP)
-        _ptrace(_CONT, thread, 0 if is_ours else number)
-
-
-def _call(thread: int) -> tuple[str, tuple[int, ...]]:
-    info = ctypes.create_string_buffer(88)
-    _ptrace(_GET_SYSCALL_INFO, thread, ctypes.addressof(info), len(info))
-    number, *arguments = struct.unpack_from("=7Q", info.raw, 24)
-    return _CALLS[number], tuple(arguments)
-
-
-def _ptrace(request: int, thread: int, data: int, address: int = 0) -> None:
-    result = _libc.ptrace(request, thread, ctypes.c_void_p(address), ctypes.c_void_p(data))
-    if result < 0 and ctypes.get_errno() != 3:  # ESRCH: it was killed meanwhile
-        raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")
-
-
-def _link(thread: int, descriptor: int) -> str | None:
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{thread}/fd/{descriptor}").readlink())
-    return None
-
-
-def _mapped(thread: int, address: int) -> str | None:
-    for line in Path(f"/proc/{thread}/maps").read_text(errors="replace").splitlines():
-        bounds, *_, path = line.split(maxsplit=5) if line.count(" ") > 4 else (line, "")
-        start, _, end = bounds.split()[0].partition("-")
-        if int(start, 16) <= address < int(end, 16):
-            return path or None
-    return None
-
-
-# --- the child
-
-
-def _child(job: Callable[[Callable[[Any], None]], None], told: int) -> None:
-    def tell(event: Any) -> None:
-        os.write(told, json.dumps(event).encode() + b"\n")
-        with contextlib.suppress(OSError):
-            fdatasync(told)  # stops us until the recorder has heard it
-
-    fdatasync = os.fdatasync
-    tally.boot = lambda: "before the power cut"
-    try:
-        _libc.ptrace(_TRACEME, 0, None, None)
-        os.kill(os.getpid(), signal.SIGSTOP)
-        _filter(list(_CALLS))
-        _name_sites(tell)
-        job(tell)
-    except BaseException:
-        tell({"crash": traceback.format_exc()})
-    os._exit(0)
-
-
-def _filter(numbers: list[int]) -> None:
-    """Let these system calls of this process, and of its threads, stop it."""
-    load, equal, give = 0x20, 0x15, 0x06
-    code = [(load, 0, 0, 0)]
-    code += [(equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
-    code += [(give, 0, 0, _ALLOW), (give, 0, 0, _TRACE)]
-    program = b"".join(struct.pack("=HBBI", *one) for one in code)
-    held = ctypes.create_string_buffer(program, len(program))
-    head = ctypes.create_string_buffer(struct.pack("@HP", len(code), ctypes.addressof(held)))
-    _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if _libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(head), 0, 0):
-        raise OSError(ctypes.get_errno(), "no seccomp filter")
+    return {"events": recorder.events, "cuts": recorder.cuts, "code": code, "hung": False}
 
 
 def _name_sites(tell: Callable[[Any], None]) -> None:
     """Tell from where in our source each flush is made."""
+    tally.boot = lambda: "before the power cut"
 
     def named(flush: Callable[..., Any]) -> Callable[..., Any]:
         def tells(*args: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -261,4 +262,21 @@ def test_a_snapshot_that_finds_no_room_leaves_nothing(
         monkeypatch.setattr("serupa.storage.local.guard.shutil.disk_usage", lambda _: Usage)
         with pytest.raises(UnavailableError):
             Snapshot(catalog, tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_backup_is_read_again_before_it_is_said_to_be_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that keeps something else than what was written to it."""
+    fsync = os.fsync
+
+    def damages(descriptor: int) -> None:
+        fsync(descriptor)
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == ".b.new":
+            os.pwrite(descriptor, b"\xff", 1000 * 512)
+
+    monkeypatch.setattr("serupa.catalog.archive.os.fsync", damages)
+    with pytest.raises(DamagedError):
+        backup(shop.catalog_of(root), tmp_path / "b")
     assert not list(tmp_path.iterdir())

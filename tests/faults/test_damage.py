@@ -395,3 +395,15 @@ def test_what_was_lost_is_noticed_after_a_kill(nursery: Nursery, root: Path) -> 
     shutil.rmtree(catalog)
     copy_tree(root / "whole", catalog)
     assert check(catalog) == 30
+
+
+def test_indexes_of_fields_are_made_anew_after_a_kill(nursery: Nursery, root: Path) -> None:
+    """Nothing is known of their files then, and a filter that passes over an item says nothing."""
+    catalog = shop.catalog_of(root)
+    nursery.run("add_and_die", root=root, expect=-9)
+    trackers = list(catalog.rglob("payload_index/*-map/tracker.dat"))
+    assert trackers
+    for tracker in trackers:
+        tracker.write_bytes(bytes(tracker.stat().st_size))
+    (told,) = nursery.run("look", root=root)
+    assert len(told["holds"]) == 30

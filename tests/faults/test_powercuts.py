@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults import recorder, shop
+from tests.faults import shop, tracing
 from tests.faults.conftest import Nursery, copy_tree
 from tests.faults.test_kills import Known
 
@@ -22,7 +22,7 @@ BETWEEN = int(os.environ.get("SERUPA_CUTS", "40"))
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not recorder.is_possible(), reason="needs Linux on x86-64 or ARM"),
+    pytest.mark.skipif(not tracing.FLUSHING, reason="needs Linux on x86-64 or ARM"),
 ]
 
 JOBS = ("fill", "create_bare", "change_much", "change_after_kill", "keep_photos", "back_up", "bring_back")

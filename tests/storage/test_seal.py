@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from serupa import Catalog, Item
+from serupa.catalog.backup import check
 from serupa.errors import DamagedError
 from serupa.storage.local.integrity import ChecksumManifest
 
@@ -61,3 +62,19 @@ def test_is_written_anew_where_opening_changed_something(sealed: Path) -> None:
     seal.write()
     assert ChecksumManifest(sealed).check()
     assert {path.name for path in sealed.iterdir()} == {"segments", "edge_config.json", "seal.json"}
+
+
+def test_what_is_changed_has_new_checksums(
+    tmp_path: Path, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where files are so large that opening compares their sizes alone."""
+    monkeypatch.setattr("serupa.storage.local.integrity._READ_WHOLE", 0)
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        catalog.add(items)
+    with Catalog.open(tmp_path / "catalog") as catalog:
+        payloads = [
+            dict(point.payload) | {"norm": 2.5} for batch in catalog.store.scroll() for point in batch
+        ]
+        catalog.store.replace_payloads(payloads)
+    monkeypatch.undo()
+    assert check(tmp_path / "catalog") == len(items)

@@ -10,6 +10,7 @@ import pytest
 
 from serupa.errors import DamagedError
 from serupa.storage.base import Point
+from serupa.storage.engine import point_uuid
 from serupa.storage.local.store import LocalStore
 from serupa.storage.local.tally import NAME, UNREADABLE, Tally, hash_of
 
@@ -137,3 +138,31 @@ def test_a_number_counts_to_the_ninth_digit() -> None:
     assert of(0.1 + 0.2) == of(0.3)
     assert of(12345678.0) != of(12345679.0)
     assert of(1.2345678) != of(1.2345679)
+
+
+def test_a_store_settles_what_it_has_flushed(tmp_path: Path) -> None:
+    """After that, a point as it was before is a loss."""
+    store = LocalStore(tmp_path / "points", {"euclidean": 2})
+    before, after = (
+        Point("a", {"euclidean": np.full(2, n, np.float32)}, {"id": "a", "attributes": {}}) for n in (1, 2)
+    )
+    store.upsert([before])
+    store.flush()
+    store.upsert([after])
+    key = point_uuid("a")
+    assert Tally(tmp_path / "points").check([(key, hash_of(before))])[0] == 1
+    store.flush()
+    with pytest.raises(DamagedError):
+        Tally(tmp_path / "points").check([(key, hash_of(before))])
+    store.close()
+
+
+def test_a_point_that_no_search_finds_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path / "points", {"euclidean": 2})
+    names = ("a", "b")
+    store.upsert([Point(one, {"euclidean": np.ones(2)}, {"id": one, "attributes": {}}) for one in names])
+    assert store._reached() == set(map(point_uuid, names))
+    monkeypatch.setattr(store, "_reached", lambda: {point_uuid("a")})
+    with pytest.raises(DamagedError):
+        store.verify()
+    store.close()

@@ -835,3 +835,19 @@ def test_unforeseen_errors_tell_nothing(call_unforeseen: Callable[[], Any]) -> N
     assert is_problem(answer, 500)
     assert "secret" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_full_store_is_the_servers_fault(
+    shelf: tuple[Client, Catalog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 1_000_000
+
+    client, catalog = shelf
+    before = len(catalog)
+    monkeypatch.setattr("serupa.storage.local.guard.shutil.disk_usage", lambda _: Usage)
+    for data in ({"id": "one more"}, {"id": "one more", "attributes": '{"season": "summer"}'}):
+        answer = client.post("/api/v1/items", files={"photo": jpeg()}, data=data, headers=BEARER)
+        assert is_problem(answer, 503)
+    assert len(catalog) == before
+    assert "season" not in catalog.manifest.fields

@@ -105,8 +105,17 @@ class ChecksumManifest:
             self._whole = False
 
     def drop(self) -> None:
-        """Remove the checksums: to be called before the first change."""
-        self._aside.unlink(missing_ok=True)
+        """Remove the checksums: to be called before the first change.
+
+        Raises
+        ------
+        UnavailableError
+            If that cannot be; nothing may be changed then.
+        """
+        try:
+            self._aside.unlink(missing_ok=True)
+        except OSError as error:
+            raise UnavailableError(self._aside, f"cannot be removed ({error.strerror or error})") from error
 
     def forget(self) -> None:
         """Remove the checksums, whatever they say."""
@@ -130,7 +139,7 @@ class ChecksumManifest:
                 stream.flush()
                 os.fsync(stream.fileno())
             unfinished.replace(self._file)
-            self.drop()
+            self._aside.unlink(missing_ok=True)
 
 
 def _files(directory: Path) -> Iterator[Path]:
