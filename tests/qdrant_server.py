@@ -514,7 +514,13 @@ def _done() -> models.UpdateResult:
 def _rest_create(engine: Engine, name: str, body: Any) -> bool:
     asked = models.CreateCollection(**body)
     layout = {key: body[key] for key in _LAYOUT if body.get(key) is not None}
-    return engine.create(name, layout, vectors_config=asked.vectors or {}, metadata=asked.metadata)
+    return engine.create(
+        name,
+        layout,
+        vectors_config=asked.vectors or {},
+        sparse_vectors_config=asked.sparse_vectors,
+        metadata=asked.metadata,
+    )
 
 
 def _rest_aliases(client: QdrantClient, _name: str, body: Any) -> Any:
@@ -633,6 +639,7 @@ class _Collections:
 
     def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
         vectors = GrpcToRest.convert_vectors_config(request.vectors_config)
+        sparse = GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config)
         metadata = GrpcToRest.convert_payload(request.metadata)
         layout = {key: getattr(request, key) for key in _LAYOUT if request.HasField(key)}
         made = self._do(
@@ -640,7 +647,11 @@ class _Collections:
             request,
             context,
             lambda _: self._engine.create(
-                request.collection_name, layout, vectors_config=vectors or {}, metadata=metadata
+                request.collection_name,
+                layout,
+                vectors_config=vectors or {},
+                sparse_vectors_config=sparse or None,
+                metadata=metadata,
             ),
         )
         return q.CollectionOperationResponse(result=made)

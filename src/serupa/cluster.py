@@ -40,7 +40,7 @@ from serupa.storage.base import Point, VectorStore, grouped
 from serupa.storage.manifest import CatalogManifest, TuningInfo
 
 if TYPE_CHECKING:
-    from serupa.storage.base import Backend
+    from serupa.storage.base import Backend, TermsOf
     from serupa.storage.qdrant.address import ServerAddress
 
 WAVE = 50_000
@@ -237,7 +237,7 @@ class _Relay:
         self._tuning = tuning
         self._outbox = outbox
 
-    def open(self, manifest: CatalogManifest) -> VectorStore:
+    def open(self, manifest: CatalogManifest, terms: TermsOf) -> VectorStore:
         return cast("VectorStore", self._outbox)
 
     def read_tuning(self, tuning: TuningInfo) -> bytes:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from serupa.catalog.query import known_photo
+from serupa.catalog.reading import known_photo
 from serupa.catalog.schema import content_of
 from serupa.errors import ConflictError
 from serupa.images import open_photo, read_bytes

@@ -149,9 +149,13 @@ class Hit:
         Smaller is nearer, in the units of the metric.
     similarity : float
         Larger is nearer: ``1 - distance`` for cosine, ``1 / (1 + distance)`` for the others.
+    words : float or None
+        How much of what was asked in words the item has, 0 to 1; None where nothing was. Found by words
+        alone, it is the similarity, and 1 less it the distance.
     """
 
     rank: int
     item: Item
     distance: float
     similarity: float
+    words: float | None = None

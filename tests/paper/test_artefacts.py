@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from serupa import Catalog, Item, MissingExtraError
-from serupa.catalog.query import ANY_KIND, SearchRequest
+from serupa.catalog.compared import ANY_KIND
+from serupa.catalog.query import SearchRequest
 from serupa.errors import InvalidInputError, UnavailableError, UsageError
 from serupa.learning.whitening import Whitening
 from serupa.paper.artefacts import write_artefacts

@@ -263,7 +263,7 @@ def test_leftovers_of_a_draft_never_decide_whether_it_opens(
     backend = catalog.backend
     look = backend.connection.metadata  # type: ignore[attr-defined]
     backend.connection.metadata = lambda one: asked.append(one) or look(one)  # type: ignore
-    backend.open(backend.load())
+    backend.open(backend.load(), lambda payload: {})
     assert set(asked) == {name}
     with Catalog.open(address) as writer:
         writer.remove(["item-00"])

@@ -170,7 +170,8 @@ def test_search_refuses_what_is_no_form(client: Client) -> None:
     assert is_problem(client.post("/api/v1/search", content=b"--y\r\nnothing", headers=broken), 400)
     no_boundary = {"Content-Type": "multipart/form-data"}
     assert is_problem(client.post("/api/v1/search", content=b"--y", headers=no_boundary), 400)
-    assert is_problem(client.post("/api/v1/search", files={"other": b"x"}), 422, "photo")
+    assert is_problem(client.post("/api/v1/search", files={"other": b"x"}), 422, "other")
+    assert is_problem(client.post("/api/v1/search", files={"k": (None, "3")}), 422, "give a photo or a text")
     twice = [("photo", ("a.jpg", jpeg())), ("photo", ("b.jpg", jpeg()))]
     assert is_problem(client.post("/api/v1/search", files=twice), 400, "many files")
 
@@ -415,7 +416,7 @@ def test_addresses_and_methods_that_are_not_there(client: Client) -> None:
     answer = client.put("/api/v1/items/item-00")
     assert is_problem(answer, 405)
     assert "GET" in answer.headers["allow"] or "DELETE" in answer.headers["allow"]
-    assert is_problem(client.get("/api/v1/search"), 405)
+    assert is_problem(client.put("/api/v1/search"), 405)
 
 
 # Adding and removing

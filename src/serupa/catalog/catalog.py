@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog import query, reports
+from serupa.catalog import query, reports, words
 from serupa.catalog.own import OwnItems
-from serupa.catalog.query import SearchRequest, conditions_of, stored_points
+from serupa.catalog.query import SearchRequest, conditions_of
+from serupa.catalog.reading import read_all, stored_points
 from serupa.catalog.reindex import Alone, rewrite
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import item_of, kind_of, kinds_for, new_fields, schema_of
@@ -68,7 +69,7 @@ class Catalog:
         self._encoder: Encoder | None = None
         self.own = OwnItems(self)
         self.schema = schema_of(manifest, backend.read_tuning, self.own)
-        self.store = backend.open(manifest)
+        self.store = backend.open(manifest, words.terms_of)
         self.waits_for_index = True
 
     @classmethod
@@ -140,6 +141,7 @@ class Catalog:
             weights=None if weights is None else str(Path(weights).resolve()),
             metrics=chosen,
             kinds=kinds_for(loaded.card, loaded.weights_sha256, kinds),
+            words=words.VERSION,
         )
         catalog = cls._opened(backend, lambda: backend.create(manifest, None, wait_s))
         try:
@@ -369,9 +371,11 @@ class Catalog:
 
     def search(
         self,
-        photo: Photo | Sequence[Photo],
+        photo: Photo | Sequence[Photo] | None = None,
         k: int = 10,
         *,
+        text: str | None = None,
+        text_weight: float = query.TEXT_WEIGHT,
         metric: str | None = None,
         where: Where = None,
         by: By = "item",
@@ -381,14 +385,19 @@ class Catalog:
         offset: int = 0,
         exact: bool = False,
     ) -> SearchResult:
-        """Find what looks like a photo, or like several together.
+        """Find what looks like a photo, or like several together; what has some words; or both.
 
         Parameters
         ----------
-        photo : path, bytes or binary file, or a sequence of these
+        photo : path, bytes or binary file, or a sequence of these, optional
             The query; several photos show one garment, such as its front and its back.
         k : int
             How many hits to return.
+        text : str, optional
+            Words in English or Indonesian, such as ``"red floral dress"`` or, beside a photo, ``"but red"``:
+            what shops say of an item, kinds of garment and colours, also those that its photo shows.
+        text_weight : float
+            The share of the words in the ranking beside a photo, 0 to 1.
         metric : {"cosine", "euclidean", "manhattan"}, optional
             One of the catalogue's metrics; its first unless given.
         where : mapping, sequence of str or filter, optional
@@ -419,11 +428,14 @@ class Catalog:
         InvalidInputError, NotFoundError
             If a photo cannot be used.
         UsageError
-            If the filter, the metric or the order is not one of this catalogue, or there is no photo.
+            If the filter, the metric or the order is not of this catalogue, there is neither a photo nor a
+            text, or the items cannot be found by words yet.
         """
-        photos = tuple(photo) if isinstance(photo, list | tuple) else (photo,)
+        photos = () if photo is None else tuple(photo) if isinstance(photo, list | tuple) else (photo,)
         request = SearchRequest(
             photos=photos,
+            text=text,
+            text_weight=text_weight,
             k=k,
             metric=metric,
             where=where,
@@ -441,6 +453,8 @@ class Catalog:
         item_id: str,
         k: int = 10,
         *,
+        text: str | None = None,
+        text_weight: float = query.TEXT_WEIGHT,
         metric: str | None = None,
         where: Where = None,
         by: By = "item",
@@ -450,7 +464,7 @@ class Catalog:
     ) -> SearchResult:
         """Find what looks like an item of the catalogue, as `search` does from a photo.
 
-        The item itself is left out; with ``by="product"``, so is its whole product.
+        The item itself is left out; with ``by="product"``, so is its whole product, unless there is a text.
 
         Raises
         ------
@@ -458,7 +472,16 @@ class Catalog:
             If the catalogue has no such item.
         """
         request = SearchRequest(
-            item_id=item_id, k=k, metric=metric, where=where, by=by, sort=sort, offset=offset, exact=exact
+            item_id=item_id,
+            text=text,
+            text_weight=text_weight,
+            k=k,
+            metric=metric,
+            where=where,
+            by=by,
+            sort=sort,
+            offset=offset,
+            exact=exact,
         )
         return query.search(self, request)
 
@@ -558,7 +581,7 @@ class Catalog:
             If an id is not in the catalogue.
         """
         if ids is None:
-            items, embeddings = query.read_all(self)
+            items, embeddings = read_all(self)
             return [item.id for item in items], embeddings
         schema = self.schema
         embeddings = np.empty((len(ids), schema.map.encoded), np.float32)
@@ -683,6 +706,7 @@ class Catalog:
             "metrics": list(self.manifest.metrics),
             "tuning": None if self.manifest.tuning is None else self.manifest.tuning.to_dict(),
             "kinds": None if self.manifest.kinds is None else self.manifest.kinds.to_dict(),
+            "words": self.manifest.words == words.VERSION,
             "fields": dict(self.manifest.fields),
             "indexed_vectors": self.store.indexed(),
             "created": self.manifest.created,

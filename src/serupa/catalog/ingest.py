@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serupa.catalog.schema import PointSchema, content_of, new_fields, payload_of
+from serupa.catalog.words import color_is_named, seen_colors
 from serupa.encoders.session import available_cpus
 from serupa.errors import ConflictError, InvalidInputError, SerupaError, UnavailableError
 from serupa.files import http
@@ -123,6 +124,7 @@ class _Photo:
     data: bytes = b""
     validators: Mapping[str, str] = field(default_factory=dict)
     pixels: NDArray[np.uint8] | None = None
+    colors: Mapping[str, float] = field(default_factory=dict)  # where the shop names none
     failure: SerupaError | None = None
     read_s: float = 0.0
     decode_s: float = 0.0
@@ -304,6 +306,8 @@ def _decode(photos: Iterator[_Photo], pool: Executor, encoder: Encoder) -> Gener
         started = time.perf_counter()
         try:
             photo.pixels = encoder.preprocess(photo.data)
+            if not all(color_is_named(one.item.attributes) for one in (photo, *photo.alike)):
+                photo.colors = seen_colors(photo.pixels)
         except SerupaError as error:
             photo.failure = InvalidInputError(photo.item.image, error.problem or str(error), error.hint)
         photo.data = b""
@@ -404,6 +408,7 @@ class _WayIn:
         for content, photo in photos.items():
             if content in points:
                 photo.data = b""
+                photo.colors = points[content].payload.get("colors", {})
                 self._store_all([photo], self._schema.embedding(points[content])[None])
             else:
                 yield photo
@@ -447,6 +452,7 @@ class _WayIn:
         payloads: list[dict[str, Any]] = []
         rows: list[int] = []
         for one, row in every:
+            one.colors = photos[row].colors
             self._admit(one, self._note)
             if one.failure:
                 self._fail(one)
@@ -465,6 +471,7 @@ class _WayIn:
         if photo.failure:
             self._fail(photo)
             return
+        photo.colors = stored.get("colors", {})
         payload = self._payload(photo, stored["norm"])
         if self._schema.moves(stored, payload):
             name = self._schema.embedding_name
@@ -483,7 +490,7 @@ class _WayIn:
             self._writer.write_payload(payload)
 
     def _payload(self, photo: _Photo, norm: float) -> dict[str, Any]:
-        payload = payload_of(photo.item, photo.content, norm)
+        payload = payload_of(photo.item, photo.content, norm, photo.colors)
         source = self._options.source or (photo.stored or {}).get(_SOURCE)  # a single change moves no item
         if source:
             payload[_SOURCE] = source

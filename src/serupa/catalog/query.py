@@ -11,17 +11,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.mapping import Asked
+from serupa.catalog import words
+from serupa.catalog.compared import (
+    ANY_KIND,
+    Query,
+    compared,
+    is_close,
+    item_query,
+    query_vectors,
+    refuse_kind,
+)
 from serupa.catalog.offers import in_order
+from serupa.catalog.reading import known_photo, stored_points
 from serupa.catalog.results import By, Recommendation, SearchResult
 from serupa.catalog.schema import content_of, item_of
-from serupa.errors import InvalidInputError, NotFoundError, UsageError
+from serupa.errors import UsageError
 from serupa.filters import Condition, Filter, Where, as_filter
-from serupa.garments.head import UNSURE, KindGuess
 from serupa.images import read_bytes
-from serupa.items import OWN_FIELDS, Hit, Item
+from serupa.items import OWN_FIELDS, Hit
 from serupa.storage.base import Neighbor, Point, first_of_each_product, grouped
-from serupa.vectors import Metric, Vector, mean_direction, similarity_of, unit
+from serupa.vectors import Metric, Vector, mean_direction, similarity_of
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -29,8 +38,9 @@ if TYPE_CHECKING:
     from serupa.images import Crop, Photo
     from serupa.recommend.engine import Example, ExamplePoints
 
-ANY_KIND = "any"
-"""In place of a kind: compare the look alone."""
+TEXT_WEIGHT = 0.5
+"""The share of the words in the ranking beside a photo; chosen by bench/words.py."""
+LONGEST_TEXT = 500
 
 ORDERED = 200
 """How many of the nearest there are in another order than nearness, at most."""
@@ -39,6 +49,7 @@ ALIKE = 0.6
 """How similar they are at least, as a share of the first's similarity: where kinds count, what is of another
 kind than asked for mostly lies below it (two shops, 20 photos, 13 items); it may not come first."""
 
+_CANDIDATES = 256  # by look and by words each, that are ranked by both
 _LOOKUP = 256  # points read from the store at once
 _TOGETHER = 64  # queries that an index answers at once
 _EXACT_TOGETHER = (
@@ -87,11 +98,15 @@ class SearchRequest:
         Ids of items that are left out.
     diversity : float
         Of a recommendation: 0 for the nearest, up to 1 for what is most unlike the hits before it.
+    text : str, optional
+        Words to search with, in English or Indonesian; alone, or beside photos, an item or an embedding.
+    text_weight : float
+        The share of the words in the ranking beside something else, 0 to 1.
 
     Raises
     ------
     UsageError
-        If a number is out of its range, or more than one thing is given to search with.
+        If a number is out of its range, or things are given to search with that do not go together.
     """
 
     photos: tuple[Photo, ...] = ()
@@ -111,6 +126,8 @@ class SearchRequest:
     exact: bool = False
     exclude: tuple[str, ...] = ()
     diversity: float = 0.0
+    text: str | None = None
+    text_weight: float = TEXT_WEIGHT
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.offset < 0:
@@ -121,6 +138,12 @@ class SearchRequest:
             raise UsageError("search", f"by must be item or product, not {self.by!r}")
         if not 0.0 <= self.diversity <= 1.0:
             raise UsageError("recommend", f"diversity must be from 0 to 1, not {self.diversity:g}")
+        if not 0.0 <= self.text_weight <= 1.0:
+            raise UsageError(
+                "search", f"the weight of the text must be from 0 to 1, not {self.text_weight:g}"
+            )
+        if self.text is not None and not 0 < len(self.text.strip()) <= LONGEST_TEXT:
+            raise UsageError("search", f"the text must have 1 to {LONGEST_TEXT} letters")
         items, embeddings = self.item_id is not None, self.embedding is not None
         if bool(self.photos) + items + embeddings + bool(self.likes or self.dislikes) > 1:
             raise UsageError("search", "photos, an item, an embedding or examples: only one of them")
@@ -151,7 +174,7 @@ def encode_photos(encoder: Encoder, photos: Sequence[Photo], crop: Crop | None =
 
 
 def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
-    """Answer a request from photos, an item or an embedding; errors as of `Catalog.search` and `similar`."""
+    """Answer a request from photos, an item, an embedding or a text; errors as of `Catalog.search`."""
     if request.sort is not None:
         check_sort(catalog, request.sort)
         found = search(catalog, replace(request, sort=None, k=ORDERED, offset=0))
@@ -160,8 +183,11 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
         return replace(found, hits=tuple(in_order(alike, request.sort)[request.offset : end]))
     metric, where = choose_metric(catalog, request.metric), conditions_of(catalog, request.where)
     exclude, embedding, content = request.exclude, request.embedding, request.content
-    counts = catalog.schema.map.kinds is not None and request.kind is None
-    timing: dict[str, float] = {}
+    start = time.perf_counter()
+    asked = None if request.text is None else words.ask(catalog, request.text)
+    kind = request.kind if asked is None else request.kind or asked.kind
+    counts = catalog.schema.map.kinds is not None and kind is None
+    timing: dict[str, float] = {} if asked is None else {"words": 1e3 * (time.perf_counter() - start)}
     if request.photos:
         photos = request.photos
         if counts and len(photos) == 1 and request.crop is None:
@@ -169,30 +195,42 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
             content = content_of(data)
             if not isinstance(photos[0], str | os.PathLike):  # a file is read once; a path is named in errors
                 photos = (data,)
-        embedding, timing = encode_photos(catalog.encoder, photos, request.crop)
+        embedding, took = encode_photos(catalog.encoder, photos, request.crop)
+        timing |= took
     start = time.perf_counter()
     known = known_photo(catalog, content, [metric]) if counts and content is not None else None
+    query: Query | None = None
     if known is not None:
-        query = _item_query(catalog, known, metric, None)
+        query = item_query(catalog, known, metric, None)
     elif request.item_id is not None:
         (point,) = stored_points(catalog, [request.item_id], [metric])
-        query, exclude = _item_query(catalog, point, metric, request.kind), (*exclude, point.id)
+        query, exclude = item_query(catalog, point, metric, kind), (*exclude, point.id)
         product = point.payload["product_id"]
-        if request.by == "product" and product is not None:
+        # the same style in another colour may be what the words ask for
+        if request.by == "product" and product is not None and asked is None:
             where = (*where, Condition("product_id", none_of=(product,)))
     elif embedding is not None:
-        query = _compared(catalog, embedding, metric, request.kind)
-    else:
-        raise UsageError("search", "there is nothing to search with", "give at least one photo")
-    neighbors = _nearest(catalog, query.vector, request, metric=metric, where=where, exclude=exclude)
-    if not query.prefers:
-        neighbors = [
-            replace(one, distance=catalog.schema.map.without_kind(one.distance, metric)) for one in neighbors
-        ]
-    close = _is_close(catalog, query, neighbors[0], metric) if neighbors and not request.offset else None
+        query = compared(catalog, embedding, metric, kind)
+    elif asked is None:
+        raise UsageError("search", "there is nothing to search with", "give a photo or a text")
+    neighbors = _found(catalog, query, asked, request, metric=metric, where=where, exclude=exclude)
+    close = None
+    if query is not None:
+        if not query.prefers:
+            without = catalog.schema.map.without_kind
+            neighbors = [replace(one, distance=without(one.distance, metric)) for one in neighbors]
+        if neighbors and not request.offset:
+            close = is_close(catalog, query, neighbors[0], metric)
     timing["search"] = 1e3 * (time.perf_counter() - start)
-    hits = _hits(neighbors, metric, request.offset)
-    return SearchResult(hits, metric, catalog.manifest.card.name, timing, query.kind, close)
+    return SearchResult(
+        _hits(neighbors, metric, request.offset, asked, looked=query is not None),
+        metric,
+        catalog.manifest.card.name,
+        timing,
+        None if query is None else query.kind,
+        close,
+        () if asked is None else asked.understood,
+    )
 
 
 def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:
@@ -262,7 +300,7 @@ def rank(
             wanted = limit + 1
             points = (stored_points(catalog, part, [chosen]) for part in grouped(batch, _LOOKUP))
             vectors = np.stack(
-                [_item_query(catalog, point, chosen, kind).vector for part in points for point in part]
+                [item_query(catalog, point, chosen, kind).vector for part in points for point in part]
             )
         answers = catalog.store.search(vectors, chosen, wanted, where=conditions, exact=exact, payload=False)
         for item_id, answer in zip(own, answers, strict=True):
@@ -270,16 +308,6 @@ def rank(
             if kind == ANY_KIND:
                 near = [(one, catalog.schema.map.without_kind(distance, chosen)) for one, distance in near]
             yield near
-
-
-def query_vectors(
-    catalog: Catalog, embeddings: NDArray[np.float32], metric: Metric, kind: str | None = None
-) -> NDArray[np.float32]:
-    """Return what raw embeddings ``(n, d)`` of photos are compared by, ``(n, m)``; ``kind`` as in `rank`."""
-    vector_map = catalog.schema.map
-    plain = vector_map.kinds is None or kind == ANY_KIND
-    asked = None if plain or vector_map.kinds is None else vector_map.kinds.asked(embeddings)
-    return vector_map.of_queries(embeddings, metric, asked)
 
 
 def check(catalog: Catalog, request: SearchRequest) -> None:
@@ -295,7 +323,7 @@ def check(catalog: Catalog, request: SearchRequest) -> None:
     check_sort(catalog, request.sort)
     kinds = catalog.schema.map.kinds
     if kinds is None:
-        _refuse_kind(catalog, request.kind)
+        refuse_kind(catalog, request.kind)
     elif request.kind not in (None, ANY_KIND):
         kinds.head.one_kind(request.kind)
 
@@ -354,105 +382,6 @@ def check_sort(catalog: Catalog, sort: str | None) -> None:
         raise UsageError(f"order by {sort!r}", "no item has such a field", f"there are {', '.join(fields)}")
 
 
-def stored_points(catalog: Catalog, ids: Sequence[str], vectors: Sequence[str] = ()) -> list[Point]:
-    """Return the points of items, in this order, with the vectors named.
-
-    Raises
-    ------
-    NotFoundError
-        If an id is not in the catalogue.
-    """
-    stored = catalog.store.get(ids, vectors=vectors)
-    missing = [item_id for item_id in ids if item_id not in stored]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise NotFoundError(catalog.path, f"no item {', '.join(map(repr, missing[:3]))}{more}")
-    return [stored[item_id] for item_id in ids]
-
-
-def read_all(catalog: Catalog) -> tuple[list[Item], NDArray[np.float32]]:
-    """Return every item and the raw embeddings of all, ``(n, d)``, in the store's order."""
-    schema = catalog.schema
-    items: list[Item] = []
-    rows = [np.empty((0, schema.map.encoded), np.float32)]
-    for batch in catalog.store.scroll(vectors=(schema.embedding_name,)):
-        items += [item_of(point.payload) for point in batch]
-        rows.append(np.stack([schema.embedding(point) for point in batch]))
-    return items, np.concatenate(rows)
-
-
-def known_photo(catalog: Catalog, content: str, vectors: Sequence[str] = ()) -> Point | None:
-    """Return an item whose photo has this content, or None; what kind it is need not be guessed."""
-    where = (Condition("content", any_of=(content,)),)
-    return next((points[0] for points in catalog.store.scroll(where, vectors=vectors, batch=1)), None)
-
-
-class _Query(NamedTuple):
-    """A searched vector ``(m,)``, whether it prefers a kind, and what a photo is taken for."""
-
-    vector: Vector
-    prefers: bool
-    kind: KindGuess | None
-    asked: Asked | None = None
-
-
-def _compared(catalog: Catalog, embedding: Vector, metric: Metric, kind: str | None = None) -> _Query:
-    """Return what a raw embedding is compared by."""
-    dimension = catalog.manifest.card.dimension
-    if embedding.shape != (dimension,):
-        raise InvalidInputError(catalog.path, f"an embedding here is ({dimension},), not {embedding.shape}")
-    if not np.isfinite(embedding).all():
-        raise InvalidInputError(catalog.path, "the embedding to search with holds NaN or infinity")
-    vector_map = catalog.schema.map
-    if vector_map.kinds is None:
-        _refuse_kind(catalog, kind)
-        return _Query(vector_map.of_queries(embedding[None], metric)[0], True, None)
-    asked = vector_map.kinds.asked(embedding[None], None if kind == ANY_KIND else kind)
-    guess = vector_map.kinds.head.named(asked.chances[0]) if asked.prefer[0] else KindGuess(None, 0.0)
-    if kind == ANY_KIND:
-        return _Query(vector_map.of_queries(embedding[None], metric)[0], False, guess)
-    vector = vector_map.of_queries(embedding[None], metric, asked)[0]
-    return _Query(vector, bool(asked.prefer[0]), guess, asked)
-
-
-def _is_close(catalog: Catalog, query: _Query, nearest: Neighbor, metric: Metric) -> bool | None:
-    """Return whether the nearest item is likely of the kind that a photo shows, and looks alike.
-
-    A worn photo looks alike where it is as near as items of this catalogue are to other products. How near
-    people's own photos ought to be to a shop's is not known: of these the kind alone decides.
-    """
-    vector_map, asked = catalog.schema.map, query.asked
-    if vector_map.kinds is None or asked is None or not asked.prefer[0]:
-        return None
-    (point,) = stored_points(catalog, [nearest.id], [metric])
-    vector = point.vectors[metric]
-    if float(asked.chances[0] @ vector_map.kind_of(vector, metric)) < UNSURE:
-        return False
-    if asked.flat[0] > 0.5:
-        return True
-    looks = unit(np.stack([query.vector, vector])[:, : vector_map.looks])
-    return float(looks[0] @ looks[1]) >= catalog.own.usual_look()
-
-
-def _item_query(catalog: Catalog, point: Point, metric: Metric, kind: str | None) -> _Query:
-    """Return what an item is compared by: its own vector, or that with another kind."""
-    vector_map, vector = catalog.schema.map, point.vectors[metric]
-    if vector_map.kinds is None:
-        _refuse_kind(catalog, kind)
-        return _Query(vector, True, None)
-    if kind is None:
-        return _Query(vector, True, None)
-    chances = None if kind == ANY_KIND else vector_map.kinds.head.one_kind(kind)
-    return _Query(vector_map.with_kind(vector, metric, chances), chances is not None, None)
-
-
-def _refuse_kind(catalog: Catalog, kind: str | None) -> None:
-    if kind not in (None, ANY_KIND):
-        raise UsageError(
-            catalog.path, "kinds of garment do not count in it", f"serupa kinds -c {catalog.path}"
-        )
-
-
 def _example_points(catalog: Catalog, examples: Sequence[str | Example], metric: Metric) -> ExamplePoints:
     """Look up what is liked or disliked."""
     from serupa.recommend.engine import Example, ExamplePoints
@@ -467,35 +396,82 @@ def _example_points(catalog: Catalog, examples: Sequence[str | Example], metric:
             vectors[row] = point.vectors[metric]
             points.append(point)
         else:
-            vectors[row] = _compared(catalog, example.embedding, metric).vector
+            vectors[row] = compared(catalog, example.embedding, metric).vector
             points.append(None)
     return ExamplePoints(vectors, np.array([example.weight for example in given]), tuple(points))
 
 
-def _nearest(
+def _found(
     catalog: Catalog,
-    vector: Vector,
+    query: Query | None,
+    asked: words.Asked | None,
     request: SearchRequest,
     *,
     metric: Metric,
     where: Filter,
     exclude: Sequence[str],
 ) -> list[Neighbor]:
-    """Return ranks ``offset + 1`` to ``offset + k``."""
-    end = request.offset + request.k
-    limit = end if request.by == "item" else 4 * end
-    while True:
-        (neighbors,) = catalog.store.search(
-            vector[None], metric, limit, where=where, exclude=[exclude], exact=request.exact
+    """Return ranks ``offset + 1`` to ``offset + k``, by look, by words or by both."""
+    store, end, exact = catalog.store, request.offset + request.k, request.exact
+
+    def ranked(limit: int) -> list[Neighbor]:
+        if query is None:
+            if asked is None or not asked.terms:
+                return []
+            (found,) = store.find_words([asked.terms], limit, where=where, exclude=exclude)
+            return [replace(one, words=asked.share(one.words)) for one in found]
+        if asked is None or not asked.terms:
+            (found,) = store.search(
+                query.vector[None], metric, limit, where=where, exclude=[exclude], exact=exact
+            )
+            return found
+        found = store.search_with_words(
+            query.vector, metric, asked.terms, limit, where=where, exclude=exclude, exact=exact
         )
+        found = [replace(one, words=asked.share(one.words)) for one in found]
+        return _by_both(found, limit, request.text_weight)
+
+    limit = end if request.by == "item" else 4 * end
+    if asked is not None:
+        limit = max(limit, _CANDIDATES)
+    while True:
+        neighbors = ranked(limit)
         distinct = neighbors if request.by == "item" else first_of_each_product(neighbors)
         if len(distinct) >= end or len(neighbors) < limit:
             return distinct[request.offset : end]
         limit *= 4
 
 
-def _hits(neighbors: Sequence[Neighbor], metric: Metric, offset: int) -> tuple[Hit, ...]:
+def _by_both(neighbors: Sequence[Neighbor], limit: int, weight: float) -> list[Neighbor]:
+    """Order what is near, or has the words, by the weighted sum of the two.
+
+    The look counts from 1 for the nearest to 0 for the last of the ``limit`` nearest, and for all beyond.
+    """
+    nearest, last = neighbors[0].distance, neighbors[min(limit, len(neighbors)) - 1].distance
+    span = (last - nearest) or 1.0
+
+    def score(one: Neighbor) -> float:
+        return weight * one.words + (1 - weight) * max(0.0, (last - one.distance) / span)
+
+    return sorted(neighbors, key=lambda one: (-score(one), one.distance, one.id))
+
+
+def _hits(
+    neighbors: Sequence[Neighbor],
+    metric: Metric,
+    offset: int,
+    asked: words.Asked | None = None,
+    *,
+    looked: bool = True,
+) -> tuple[Hit, ...]:
+    """Return what was found as hits; found by words alone, what it lacks of them is its distance."""
     return tuple(
-        Hit(rank, item_of(n.payload), n.distance, similarity_of(n.distance, metric))
-        for rank, n in enumerate(neighbors, offset + 1)
+        Hit(
+            rank,
+            item_of(one.payload),
+            one.distance if looked else 1 - one.words,
+            similarity_of(one.distance, metric) if looked else one.words,
+            None if asked is None else one.words,
+        )
+        for rank, one in enumerate(neighbors, offset + 1)
     )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serupa.catalog import words
 from serupa.catalog.schema import PointSchema, schema_of
 from serupa.items import OWN_FIELDS, FieldKind, is_attribute_name
 from serupa.progress import Progress, silent
 from serupa.storage.base import Point, VectorStore
-from serupa.storage.manifest import CatalogManifest
+from serupa.storage.manifest import CatalogManifest, replace
 
 if TYPE_CHECKING:
     from serupa.catalog.catalog import Catalog
@@ -45,9 +46,10 @@ def rewrite(
         Makes a context in which no other thread uses the catalogue: that of the last step.
     """
     data = None if whitening is None else whitening.to_bytes()
+    wanted = replace(wanted, words=words.VERSION)
     with ExitStack() as stack:
         draft = stack.enter_context(catalog.backend.begin(catalog.store))
-        store = draft.create(wanted, data)
+        store = draft.create(wanted, data, words.terms_of)
         after = schema_of(wanted, lambda _: data or b"", catalog.own)
         copying = Copying(catalog.store.for_writing(), store.for_writing(), catalog.schema, after)
         copying.copy(catalog.manifest.fields, progress or silent)

@@ -15,6 +15,7 @@ from serupa.vectors import Metric
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serupa.catalog.words import Understood
     from serupa.garments.head import KindGuess
     from serupa.recommend.engine import Group
 
@@ -31,17 +32,19 @@ class SearchResult(Sequence[Hit]):
     Parameters
     ----------
     hits : tuple of Hit
-        Nearest first.
+        Nearest first; with words, by both.
     metric : {"cosine", "euclidean", "manhattan"}
         The metric of the distances.
     encoder : str
         The encoder's name.
     timing_ms : dict of str to float
-        Milliseconds of decode, encode and search; a search from a stored item has only the last.
+        Milliseconds of words (understanding them), decode, encode and search, where there was need of it.
     kind : KindGuess or None
         What the photo was taken for; None where kinds do not count, and for an item.
     close : bool or None
         Whether the first hit is likely of that kind and looks alike; None where nobody can say.
+    understood : tuple of Understood
+        What the words of the search were taken for, piece by piece.
     """
 
     hits: tuple[Hit, ...]
@@ -50,6 +53,7 @@ class SearchResult(Sequence[Hit]):
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     kind: KindGuess | None = None
     close: bool | None = None
+    understood: tuple[Understood, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -88,6 +92,7 @@ class SearchResult(Sequence[Hit]):
             "kind": None if self.kind is None else self.kind.name,
             "kind_probability": None if self.kind is None else round(self.kind.probability, 4),
             "close": self.close,
+            "understood": [one.to_dict() for one in self.understood],
             "timing_ms": {name: round(ms, 2) for name, ms in self.timing_ms.items()},
             "hits": [
                 {
@@ -97,6 +102,7 @@ class SearchResult(Sequence[Hit]):
                     "image": hit.item.image,
                     "distance": hit.distance,
                     "similarity": hit.similarity,
+                    "words": hit.words,
                     "attributes": dict(hit.item.attributes),
                 }
                 for hit in self.hits

@@ -153,15 +153,17 @@ def content_of(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def payload_of(item: Item, content: str, norm: float) -> dict[str, Any]:
+def payload_of(
+    item: Item, content: str, norm: float, colors: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """Return what is stored with an item.
 
     Truth values are kept as text, since the engine has no other filter. ``content`` is the hash of the photo,
-    ``norm`` the length of its raw embedding.
+    ``norm`` the length of its raw embedding, ``colors`` the share of each colour seen in it.
     """
     truths = sorted(name for name, value in item.attributes.items() if isinstance(value, bool))
     attributes = {n: str(v).lower() if n in truths else v for n, v in item.attributes.items()}
-    payload = {
+    payload: dict[str, Any] = {
         "id": item.id,
         "product_id": item.product_id,
         "image": item.image,
@@ -169,7 +171,11 @@ def payload_of(item: Item, content: str, norm: float) -> dict[str, Any]:
         "norm": norm,
         "attributes": attributes,
     }
-    return payload | {"truths": truths} if truths else payload
+    if truths:
+        payload["truths"] = truths
+    if colors:
+        payload["colors"] = dict(colors)
+    return payload
 
 
 def item_of(payload: Mapping[str, Any]) -> Item:

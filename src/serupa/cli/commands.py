@@ -31,6 +31,7 @@ from serupa.cli import (
     train,
     tune,
     wardrobe,
+    words,
 )
 
 _EPILOG = (
@@ -79,6 +80,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("reproduce")(reproduce.reproduce)
 app.command("tune")(tune.tune)
 app.command("kinds")(kinds.kinds)
+app.command("words")(words.words)
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("check")(backup.check)

@@ -21,6 +21,16 @@ Wait = Annotated[
     float, typer.Option("--wait", help="Seconds to wait for another process that holds the catalogue.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        help='Words to search with, in English or Indonesian: "red floral dress"; beside a photo: "but red".',
+        show_default=False,
+    ),
+]
+TextWeight = Annotated[
+    float, typer.Option(help="The share of the words in the ranking, 0 to 1, beside a photo.")
+]
 K = Annotated[int, typer.Option("-k", help="How many hits.", min=1)]
 Metric = Annotated[
     str | None,

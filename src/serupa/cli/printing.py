@@ -118,16 +118,22 @@ def placement(server: Mapping[str, Any]) -> None:
 
 def hits(result: SearchResult) -> None:
     """Print a search as a table: rank, name, distance, similarity and what tells the items apart."""
+    for one in result.understood:
+        if not one.found:
+            message(f"No item has {one.text!r}.")
+        elif one.role == "word" and one.value != one.text.lower():
+            message(f"{one.text!r} was taken for {one.value!r}.")
     if not result.hits:
-        line("Nothing found: no item passes the filter.")
+        line("Nothing found: no item passes the filter, or has the words.")
         return
     categorised = any("category" in hit.item.attributes for hit in result.hits)
     columns = [("Rank", "right"), ("Name", "left"), *([("Category", "left")] * categorised)]
-    columns += [("Distance", "right"), ("Similarity", "right"), ("Id", "left")]
+    worded = ["Words"] * bool(result.understood)
+    columns += [(name, "right") for name in ("Distance", "Similarity", *worded)] + [("Id", "left")]
     rows = []
     for hit in result.hits:
         category = [str(hit.item.attributes.get("category", ""))] * categorised
-        numbers = (f"{hit.distance:.4f}", f"{hit.similarity:.4f}")
+        numbers = [f"{hit.distance:.4f}", f"{hit.similarity:.4f}", *(f"{hit.words:.2f}" for _ in worded)]
         rows.append((str(hit.rank), hit.item.name, *category, *numbers, hit.item.id))
     table(columns, rows)
     if result.kind is not None and result.kind.name is not None:

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 def search(
+    catalog: options.CatalogPath,
     photos: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="PHOTO...",
+            metavar="[PHOTO...]",
             help="The photo to search with, or several that show one garment.",
             show_default=False,
         ),
-    ],
-    catalog: options.CatalogPath,
+    ] = None,
+    text: options.Text = None,
+    text_weight: options.TextWeight = 0.5,
     k: options.K = 10,
     metric: options.Metric = None,
     where: options.Where = None,
@@ -54,20 +56,24 @@ def search(
     sheet: options.Sheet = None,
     json: options.Json = False,
 ) -> None:
-    """Find what looks like a photo, or like several together."""
+    """Find what looks like a photo, or like several together; what has some words; or both."""
     from serupa.catalog import Catalog
     from serupa.images import Crop
 
     if kind is not None and no_kind:
         raise typer.BadParameter("does not go with --kind", param_hint="--no-kind")
     part = Crop.parse(crop) if crop else None
-    first, *others = photos
+    first, others = (photos[0], photos[1:]) if photos else (None, [])
+    if first is None and (part or sheet):
+        raise typer.BadParameter("goes with a photo", param_hint="--crop" if part else "--sheet")
     if others and part is not None:
         raise typer.BadParameter("goes with one photo", param_hint="--crop")
     with Catalog.open(catalog, wait_s=wait) as opened:
         found = opened.search(
-            photos,
+            photos or None,
             k,
+            text=text,
+            text_weight=text_weight,
             metric=metric,
             where=where,
             by=by,  # type: ignore[arg-type]  # checked by the library
@@ -77,13 +83,15 @@ def search(
             offset=offset,
             exact=exact,
         )
-    title = Path(first).name + (f" and {len(others)} more" if others else "")
-    _show(found, first, title, part, sheet=sheet, json=json)
+    title = "" if first is None else Path(first).name + (f" and {len(others)} more" if others else "")
+    _show(found, first or "", title, part, sheet=sheet, json=json)
 
 
 def similar(
     item_id: Annotated[str, typer.Argument(metavar="ITEM_ID", help="An item's id.", show_default=False)],
     catalog: options.CatalogPath,
+    text: options.Text = None,
+    text_weight: options.TextWeight = 0.5,
     k: options.K = 10,
     metric: options.Metric = None,
     where: options.Where = None,
@@ -101,8 +109,17 @@ def similar(
     with Catalog.open(catalog, wait_s=wait) as opened:
         item = opened.get(item_id)
         found = opened.similar(
-            item_id, k, metric=metric, where=where, by=by, sort=sort, offset=offset, exact=exact  # type: ignore[arg-type]
-        )  # fmt: skip
+            item_id,
+            k,
+            text=text,
+            text_weight=text_weight,
+            metric=metric,
+            where=where,
+            by=by,  # type: ignore[arg-type]  # checked by the library
+            sort=sort,
+            offset=offset,
+            exact=exact,
+        )
     _show(found, item.image, item.name, None, sheet=sheet, json=json)
 
 

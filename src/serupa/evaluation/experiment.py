@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.query import query_vectors, rank, read_all
+from serupa.catalog.compared import query_vectors
+from serupa.catalog.query import rank
+from serupa.catalog.reading import read_all
 from serupa.encoders.session import available_cpus
 from serupa.errors import InvalidInputError, SerupaError, UsageError
 from serupa.evaluation.comparison import Difference

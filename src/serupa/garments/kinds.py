@@ -14,14 +14,15 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
+T = TypeVar("T")
 Region = Literal["upper", "lower", "whole", "feet", "other"]
 
 
@@ -85,6 +86,7 @@ GROUPS: dict[str, frozenset[str]] = {
 _BETWEEN_LEVELS = re.compile(r"\s*(?:[/>|»›]|->|::)\s*")
 _CONJUNCTIONS = re.compile(r"[&,;+()\[\]]|\b(?:and|or|dan|atau)\b")
 _WORD = re.compile(r"[a-z0-9]+")
+_LONGEST = 4  # words of a phrase
 _NOT_PLURAL = ("ss", "us", "is")
 
 
@@ -99,7 +101,7 @@ def kinds_named(category: str) -> frozenset[str]:
     ['socks']
     """
     found: frozenset[str] = frozenset()
-    for level in reversed(_BETWEEN_LEVELS.split(_plain(category))):
+    for level in reversed(_BETWEEN_LEVELS.split(plain(category))):
         named = frozenset().union(*map(_named_by_run, _CONJUNCTIONS.split(level)))
         if not found:
             found = named
@@ -116,7 +118,8 @@ def judged_as(name: str, learned: frozenset[str] | tuple[str, ...]) -> str | Non
     return kind
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text in lower case, without accents, hyphens and underscores as spaces."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c)).replace("-", " ").replace("_", " ")
 
@@ -133,22 +136,30 @@ def _named_by_run(run: str) -> frozenset[str]:
 
 
 def _matches(words: list[str]) -> Iterator[tuple[str, frozenset[str]]]:
-    """Walk through words, always taking the longest phrase that names something."""
-    table, longest = _table()
+    return (entry for _, entry in phrases(words, vocabulary()) if entry is not None)
+
+
+def phrases(words: Sequence[str], known: Mapping[str, T]) -> Iterator[tuple[slice, T | None]]:
+    """Walk through words, always taking the longest phrase that is known; else the next word, and None.
+
+    A phrase is also known where its last word is a plural.
+    """
     at = 0
     while at < len(words):
-        for length in range(min(longest, len(words) - at), 0, -1):
-            phrase = words[at : at + length]
-            entry = table.get(" ".join(phrase)) or table.get(" ".join((*phrase[:-1], _singular(phrase[-1]))))
-            if entry is not None:
-                yield entry
-                at += length - 1
+        found, stop = None, at + 1
+        for end in range(min(at + _LONGEST, len(words)), at, -1):
+            phrase = words[at:end]
+            found = known.get(" ".join(phrase)) or known.get(" ".join((*phrase[:-1], _singular(phrase[-1]))))
+            if found is not None:
+                stop = end
                 break
-        at += 1
+        yield slice(at, stop), found
+        at = stop
 
 
 @cache
-def _table() -> tuple[dict[str, tuple[str, frozenset[str]]], int]:
+def vocabulary() -> dict[str, tuple[str, frozenset[str]]]:
+    """Return every phrase that names kinds, with its language and what it names."""
     table: dict[str, tuple[str, frozenset[str]]] = {}
     for kind in KINDS:
         for language, words in (("id", kind.words_id), ("en", kind.words_en)):
@@ -156,7 +167,7 @@ def _table() -> tuple[dict[str, tuple[str, frozenset[str]]], int]:
                 table[word] = (language if word in words else "en", frozenset({kind.name}))
     for word, kinds in GROUPS.items():
         table[word] = ("en", kinds)
-    return table, max(len(word.split()) for word in table)
+    return table
 
 
 def _singular(word: str) -> str:

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serupa.catalog.query import read_all
+from serupa.catalog.reading import read_all
 from serupa.errors import DamagedError, InvalidInputError, UsageError
 from serupa.evaluation import measures
 from serupa.evaluation.comparison import Difference, paired_differences

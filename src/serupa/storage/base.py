@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Terms = Mapping[int, float]
+"""Weights by term: a sparse vector."""
+TermsOf = Callable[[Mapping[str, Any]], Terms]
+"""What a point is found by in words, from its payload."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -33,11 +38,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Neighbor:
-    """A point that a search found, with its distance (smaller is nearer)."""
+    """A point that a search found, with its distance (smaller is nearer) and its score by words."""
 
     id: str
     distance: float
     payload: Mapping[str, Any]
+    words: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +107,37 @@ class VectorStore(Protocol):
 
         ``exclude`` names, for each query, the ids left out of its results. Equal distances are
         ordered by id.
+        """
+
+    def find_words(
+        self,
+        words: Sequence[Terms],
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+        payload: bool = True,
+    ) -> list[list[Neighbor]]:
+        """Return, for each of these, the points that have any of its terms, the best score first.
+
+        A score is the sum over terms of weight asked, weight kept, and inverse document frequency among all
+        points. Distances mean nothing.
+        """
+
+    def search_with_words(
+        self,
+        vector: Vector,
+        metric: Metric,
+        words: Terms,
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        """Return the ``limit`` nearest points and the ``limit`` of the best scores by words, nearest first.
+
+        Each has its distance and its score, 0 where it has none of the terms.
         """
 
     def recommend(
@@ -210,8 +247,11 @@ class Backend(Protocol):
     def add_fields(self, manifest: CatalogManifest, kinds: Mapping[str, FieldKind]) -> None:
         """Keep the kinds of fields that are new; the manifest has them already."""
 
-    def open(self, manifest: CatalogManifest) -> VectorStore:
-        """Open the store that a manifest names, and remove what is left of drafts."""
+    def open(self, manifest: CatalogManifest, terms: TermsOf) -> VectorStore:
+        """Open the store that a manifest names, and remove what is left of drafts.
+
+        Where the manifest says so, points are kept with their terms.
+        """
 
     def read_tuning(self, tuning: TuningInfo) -> bytes:
         """Return what was kept with `Draft.create`; raise `DamagedError` if it is not that any more."""
@@ -250,7 +290,7 @@ class Draft(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
+    def create(self, manifest: CatalogManifest, tuning: bytes | None, terms: TermsOf) -> VectorStore:
         """Make the empty store that a manifest describes, under a name that is chosen here; keep a tuning."""
 
     def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from serupa.errors import InvalidInputError
 from serupa.filters import Condition, Filter, Scalar
-from serupa.storage.base import Examples, Neighbor, Point, nearest_likes, payload_key
+from serupa.storage.base import Examples, Neighbor, Point, Terms, TermsOf, nearest_likes, payload_key
 from serupa.vectors import Metric, Vector
 
 _IDS = uuid.UUID("6f2a1c0e-5a0b-5c59-9d3c-0f6a3a1b7a11")
 _OVERSAMPLING = 2.0
+
+WORDS = "words"
+"""The name of the sparse vector of a point's terms."""
 
 
 def point_uuid(item_id: str) -> str:
@@ -45,6 +49,8 @@ class EngineStore(ABC):
     """Candidates that a search keeps, at least."""
     _scanned = False
     """Whether every search is exact."""
+    _terms: TermsOf | None
+    """What points are found by in words; None where they are not."""
 
     @abstractmethod
     def _condition(
@@ -61,6 +67,14 @@ class EngineStore(ABC):
         """Return the query for what is near to a vector."""
 
     @abstractmethod
+    def _sparse(self, terms: Terms) -> Any:
+        """Return terms as the engine's sparse vector."""
+
+    @abstractmethod
+    def _of_words(self, terms: Terms) -> Any:
+        """Return the query for what has terms."""
+
+    @abstractmethod
     def _best_score(self, examples: Examples, metric: Metric) -> Any:
         """Return the query for what is nearer to one of the likes than to any of the dislikes."""
 
@@ -69,8 +83,12 @@ class EngineStore(ABC):
         """Return the query for what is near to a vector and unlike what comes before it."""
 
     @abstractmethod
-    def _request(self, query: Any, metric: Metric, **more: Any) -> Any:
-        """Return a query with how much of what to return."""
+    def _request(self, query: Any, using: str, **more: Any) -> Any:
+        """Return a query of a named vector, with how much of what to return."""
+
+    @abstractmethod
+    def _prefetch(self, query: Any, using: str, **more: Any) -> Any:
+        """Return a query whose answer is what another query is about."""
 
     @abstractmethod
     def _answers(self, requests: list[Any]) -> Sequence[Sequence[Any]]:
@@ -91,6 +109,12 @@ class EngineStore(ABC):
     @abstractmethod
     def _order(self, key: str, *, descending: bool) -> Any:
         """Return the order by a field."""
+
+    def _words(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the named sparse vector of what a point is found by; none where it is not found by words."""
+        if self._terms is None:
+            return {}
+        return {WORDS: self._sparse(self._terms(payload))}
 
     def search(
         self,
@@ -116,6 +140,57 @@ class EngineStore(ABC):
             for row, vector in enumerate(vectors)
         ]
         return [_neighbors(answer, metric) for answer in self._answers(requests)]
+
+    def find_words(
+        self,
+        words: Sequence[Terms],
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+        payload: bool = True,
+    ) -> list[list[Neighbor]]:
+        requests = [
+            self._request(
+                self._of_words(terms),
+                WORDS,
+                limit=limit,
+                filter=self._filter(where, exclude),
+                with_payload=True if payload else ["id"],
+            )
+            for terms in words
+        ]
+        return [[_by_words(scored) for scored in answer] for answer in self._answers(requests)]
+
+    def search_with_words(
+        self,
+        vector: Vector,
+        metric: Metric,
+        words: Terms,
+        limit: int,
+        *,
+        where: Filter = (),
+        exclude: Sequence[str] = (),
+        exact: bool = False,
+    ) -> list[Neighbor]:
+        conditions, params = self._filter(where, exclude), self._params(limit, exact=exact)
+
+        def of_both(query: Any, using: str, payload: bool | list[str]) -> Any:
+            prefetches = [
+                self._prefetch(near, metric, limit=limit, filter=conditions, params=params),
+                self._prefetch(named, WORDS, limit=limit, filter=conditions),
+            ]
+            return self._request(
+                query, using, limit=2 * limit, prefetch=prefetches, params=params, with_payload=payload
+            )
+
+        near = self._nearest(np.ascontiguousarray(vector, np.float32), metric)
+        named = self._of_words(words)
+        by_look, by_words = self._answers(
+            [of_both(near, metric, payload=True), of_both(named, WORDS, payload=["id"])]
+        )
+        scores = {one.id: one.words for one in map(_by_words, by_words)}
+        return [replace(one, words=scores.get(one.id, 0.0)) for one in _neighbors(by_look, metric)]
 
     def recommend(
         self,
@@ -224,11 +299,16 @@ class EngineStore(ABC):
 
 
 def point_of(record: Any) -> Point:
-    """Return the point that an engine's record or scored point stands for."""
+    """Return the point that an engine's record or scored point stands for, without its terms."""
     payload = record.payload or {}
     vectors = record.vector if isinstance(record.vector, dict) else {}
     named = {name: np.asarray(values, np.float32) for name, values in vectors.items()}
     return Point(payload["id"], named, payload)
+
+
+def _by_words(scored: Any) -> Neighbor:
+    payload = scored.payload or {}
+    return Neighbor(payload["id"], 0.0, payload, scored.score)
 
 
 def _neighbors(answer: Sequence[Any], metric: Metric) -> list[Neighbor]:

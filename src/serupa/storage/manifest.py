@@ -136,6 +136,8 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
         None while the search is as the encoder made it.
     kinds : KindsInfo, optional
         None where the look alone is compared.
+    words : int
+        How its items are found by words (`serupa.catalog.words.VERSION`); 0 where they are not.
     store : str
         The name of the store in use: a directory of the catalogue's, or a collection.
     engine : str
@@ -153,6 +155,7 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, FieldKind] = {}
     tuning: TuningInfo | None = None
     kinds: KindsInfo | None = None
+    words: Annotated[int, msgspec.Meta(ge=0)] = 0
     store: str = msgspec.field(name="points", default="points")
     engine: str = EDGE_ENGINE
     layout: StoreLayout | None = msgspec.field(name="server", default=None)
@@ -226,6 +229,8 @@ class CatalogManifest(msgspec.Struct, frozen=True, kw_only=True):
             del values["server"]
         if self.kinds is None:
             del values["kinds"]
+        if not self.words:
+            del values["words"]
         return {"format": FORMAT, **values}
 
     @classmethod

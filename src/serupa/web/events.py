@@ -23,7 +23,7 @@ _REFUSALS = (400, 403, 408, 413, 503)  # of whatever takes JSON, and where event
 events = APIRouter(prefix="/api/v1/events")
 
 
-def noted(service: Service, answer: SearchOut, asked: SearchRequest) -> SearchOut:
+def noted(service: Service, answer: SearchOut, asked: SearchRequest, *, photo: bool = False) -> SearchOut:
     """Return an answer with the number that its search is noted by; as it is where nothing is noted."""
     if service.events is None:
         return answer
@@ -31,8 +31,9 @@ def noted(service: Service, answer: SearchOut, asked: SearchRequest) -> SearchOu
     service.record(
         Search(
             id=number,
-            by="photo" if asked.item_id is None else "item",
+            by="item" if asked.item_id is not None else "photo" if photo else "words",
             item=asked.item_id,
+            words=asked.text,
             kind=answer.kind,
             where=tuple(map(str, asked.where or ())),
             close=answer.close,

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 import serupa
 from serupa.catalog.offers import newest_field
-from serupa.catalog.query import SearchRequest
+from serupa.catalog.query import TEXT_WEIGHT, SearchRequest
 from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
 from serupa.files.urls import is_remote
@@ -48,7 +48,9 @@ from serupa.web.schemas import (
     SyncFailure,
     SyncIn,
     SyncOut,
+    Text,
     TextFacet,
+    TextWeight,
     ValueCount,
     read_attributes,
 )
@@ -79,12 +81,17 @@ health = APIRouter()
 Where = Annotated[Conditions, Query()]
 
 
-@api.post("/search", **described("search", "Find what looks like a photo", SearchOut, form=SearchForm))
+@api.post(
+    "/search",
+    **described("search", "Find what looks like a photo, or has some words", SearchOut, form=SearchForm),
+)
 async def search(request: Request, service: Serving) -> SearchOut:
-    """Send a photo, get its nearest items. The photo is not stored."""
+    """Send a photo, words, or both; get the nearest items. The photo is not stored."""
     form = await read_form(request, SearchForm)
     crop = Crop.parse(form.crop) if form.crop else None
     asked = SearchRequest(
+        text=form.text,
+        text_weight=form.text_weight,
         metric=form.metric,
         k=form.k + 1,
         offset=form.offset,
@@ -94,7 +101,25 @@ async def search(request: Request, service: Serving) -> SearchOut:
         sort=form.sort,
     )
     result = await service.answered(request, service.search(form.photo, crop, asked))
-    return noted(service, SearchOut.of(result, form.k, form.offset), asked)
+    found = SearchOut.of(result, form.k, form.offset)
+    return noted(service, found, asked, photo=form.photo is not None)
+
+
+@api.get("/search", **described("search", "Find what has some words", SearchOut))
+async def search_by_words(
+    request: Request,
+    service: Serving,
+    *,
+    text: Annotated[str, Query(min_length=1, max_length=500, description="In English or Indonesian.")],
+    k: Annotated[K, Query()] = 10,
+    by: Annotated[By, Query()] = "item",
+    where: Where = [],  # noqa: B006
+    offset: Annotated[Offset, Query()] = 0,
+) -> SearchOut:
+    """Search by words alone: what the shop says of items, kinds of garment, and colours."""
+    asked = SearchRequest(text=text, k=k + 1, offset=offset, where=where, by=by)
+    result = await service.answered(request, service.ask(asked))
+    return noted(service, SearchOut.of(result, k, offset), asked)
 
 
 @api.post(
@@ -163,18 +188,30 @@ async def similar(
     *,
     item_id: ItemId,
     k: Annotated[K, Query()] = 10,
+    text: Annotated[Text, Query()] = None,
+    text_weight: Annotated[TextWeight, Query()] = TEXT_WEIGHT,
     metric: Annotated[Metric, Query()] = None,
     by: Annotated[By, Query()] = "item",
     where: Where = [],  # noqa: B006
     sort: Annotated[Sort, Query()] = None,
     offset: Annotated[Offset, Query()] = 0,
 ) -> SearchOut:
-    """Search with a photo of the catalogue; the item itself is left out, by product its whole product."""
+    """Search with a photo of the catalogue; the item itself is left out, by product its whole product.
+
+    With a text, the other items of its product may be hits, too: the same style in another colour.
+    """
     asked = SearchRequest(
-        item_id=item_id, metric=metric, k=k + 1, offset=offset, where=where, by=by, sort=sort
+        item_id=item_id,
+        text=text,
+        text_weight=text_weight,
+        metric=metric,
+        k=k + 1,
+        offset=offset,
+        where=where,
+        by=by,
+        sort=sort,
     )
-    result = await service.answered(request, service.reading(lambda: service.catalog.ask(asked)))
-    service.metrics.search.observe(result.timing_ms["search"] / 1e3)
+    result = await service.answered(request, service.ask(asked))
     return noted(service, SearchOut.of(result, k, offset), asked)
 
 

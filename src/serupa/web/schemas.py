@@ -10,7 +10,9 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from serupa.catalog.offers import Offer, offer_of
+from serupa.catalog.query import TEXT_WEIGHT
 from serupa.catalog.results import SearchResult
+from serupa.catalog.words import Role
 from serupa.explain import Explanation, Heat
 from serupa.files.http import is_http
 from serupa.items import Hit, Item, attribute_problem
@@ -68,6 +70,16 @@ Kind = Annotated[
         examples=["shorts"],
     ),
 ]
+Text = Annotated[
+    Annotated[str, Field(min_length=1, max_length=500)] | None,
+    Field(
+        description="Words to search with, in English or Indonesian; beside a photo, such as `but red`.",
+        examples=["red floral dress"],
+    ),
+]
+TextWeight = Annotated[
+    float, Field(ge=0, le=1, description="The share of the words in the ranking beside a photo.")
+]
 PhotoFile = Annotated[
     bytes,
     Field(
@@ -84,9 +96,11 @@ class StrictModel(BaseModel):
 
 
 class SearchForm(StrictModel):
-    """A photo to search with."""
+    """A photo to search with, words, or both."""
 
-    photo: PhotoFile
+    photo: PhotoFile | None = None
+    text: Text = None
+    text_weight: TextWeight = TEXT_WEIGHT
     k: K = 10
     metric: Metric = None
     by: By = "item"
@@ -229,6 +243,7 @@ class Timing(BaseModel):
     decode: float | None = None
     wait: float | None = Field(None, description="Waiting for a decoder and for the encoder.")
     encode: float | None = Field(None, description="Of the batch that the photo was in.")
+    words: float | None = Field(None, description="Of understanding the text.")
     search: float
 
 
@@ -240,16 +255,32 @@ class HitOut(ItemOut):
     similarity: float = Field(
         description="Larger is nearer: 1 - distance for cosine, 1 / (1 + distance) for the others."
     )
+    words: float | None = Field(
+        None,
+        description="How much of the text the item has, 0 to 1; null without a text. With words alone, this "
+        "is the similarity, and the distance 1 less it.",
+    )
 
     @classmethod
     def of_hit(cls, hit: Hit, **more: Any) -> Self:
         """Return what is told of a hit."""
         item = ItemOut.of(hit.item).model_dump()
-        return cls(**item, rank=hit.rank, distance=hit.distance, similarity=hit.similarity, **more)
+        return cls(
+            **item, rank=hit.rank, distance=hit.distance, similarity=hit.similarity, words=hit.words, **more
+        )
+
+
+class UnderstoodOut(BaseModel):
+    """A piece of a text, and what it was taken for."""
+
+    text: str = Field(description="The piece as it was written.")
+    role: Role
+    value: str = Field(description="The kind, the colour, or the word, corrected where it was misspelt.")
+    found: bool = Field(description="Whether any item has it.")
 
 
 class SearchOut(BaseModel):
-    """Hits, in the order that was asked for; equal distances are ordered by id."""
+    """Hits, nearest first or in the order that was asked for; equal distances are ordered by id."""
 
     metric: MetricName
     encoder: str
@@ -260,6 +291,9 @@ class SearchOut(BaseModel):
     kind_probability: float | None = Field(None, description="The chance of the likeliest kind.")
     close: bool | None = Field(
         None, description="Whether the first hit is likely of that kind and looks alike; null: nobody knows."
+    )
+    understood: list[UnderstoodOut] = Field(
+        [], description="What the text was taken for, piece by piece, in its order."
     )
     hits: list[HitOut]
     offset: int
@@ -280,6 +314,7 @@ class SearchOut(BaseModel):
             kind=None if result.kind is None else result.kind.name,
             kind_probability=None if result.kind is None else round(result.kind.probability, 4),
             close=result.close,
+            understood=[UnderstoodOut(**one.to_dict()) for one in result.understood],
             hits=hits,
             offset=offset,
             more=len(result.hits) > k,
@@ -398,6 +433,7 @@ class Info(BaseModel):
     input_size: int
     resize: Literal["crop", "squash", "pad"]
     metrics: list[MetricName]
+    words: bool = Field(description="Whether its items can be found by words.")
     tuned: bool = Field(description="Whether the search has learned from the catalogue's own products.")
     fields: dict[str, Literal["text", "number", "words"]]
     newest: str | None = Field(description="The field that says when items came; `-` before it sorts by it.")

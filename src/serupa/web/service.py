@@ -345,8 +345,17 @@ class Service:
     def _state(self) -> tuple[Catalog, int]:
         return self.catalog, self._changes
 
-    async def search(self, photo: bytes, crop: Crop | None, request: SearchRequest) -> SearchResult:
+    async def ask(self, request: SearchRequest) -> SearchResult:
+        """Answer a request for which no photo is encoded."""
+        catalog = self.catalog
+        result = await self.reading(lambda: catalog.ask(request))
+        self.metrics.search.observe(result.timing_ms["search"] / 1e3)
+        return result
+
+    async def search(self, photo: bytes | None, crop: Crop | None, request: SearchRequest) -> SearchResult:
         """Answer a request as `Catalog.ask` does, its photo encoded together with those of other requests."""
+        if photo is None:
+            return await self.ask(request)
         catalog = self.catalog
         await self.reading(lambda: check(catalog, request))  # before the encoder's time is spent
         encoded = await self.pool.encode(photo, crop)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from serupa.errors import ConflictError, DamagedError, NotFoundError, UnavailableError, UsageError
 from serupa.files.atomic import copy_sparse, make_directory, read_bounded, sync_directory, write_atomic
 from serupa.items import FieldKind
-from serupa.storage.base import VectorStore
+from serupa.storage.base import TermsOf, VectorStore
 from serupa.storage.local.guard import WRITING_BYTES, require_room
 from serupa.storage.local.lock import PASSING, DirectoryLock, reading
 from serupa.storage.local.names import FIRST_STORE, REPLACEABLE, STORE, TUNING, next_number
@@ -128,7 +128,7 @@ class LocalBackend:
         with self._writing:
             self.write(replace(manifest, store=self.load().store))  # which may have moved
 
-    def open(self, manifest: CatalogManifest) -> VectorStore:
+    def open(self, manifest: CatalogManifest, terms: TermsOf) -> VectorStore:
         """Open the embedded engine's directory, having upgraded catalog.json. The caller holds the lock.
 
         The engine writes when it only reads, too: of a directory that may not be written, a copy is opened.
@@ -138,12 +138,13 @@ class LocalBackend:
         directory = self._path / manifest.store
         if manifest.store != FIRST_STORE and not directory.exists():
             raise DamagedError(directory, "is missing", "restore it, or index into a new directory")
+        kept = terms if manifest.words else None
         if self._lock is None:
-            return LocalStore(self._copied(directory), manifest.dimensions, read_only=True)
+            return LocalStore(self._copied(directory), manifest.dimensions, terms=kept, read_only=True)
         self._upgrade(manifest)
         self.remove_unused(manifest)
         is_new = not directory.exists()
-        store = LocalStore(directory, manifest.dimensions, moved=self._moved)
+        store = LocalStore(directory, manifest.dimensions, terms=kept, moved=self._moved)
         if is_new:
             sync_directory(self._path)
         return store
@@ -234,13 +235,17 @@ class LocalBackend:
         """Replace catalog.json in one step, down to the disk; raise `UnavailableError` if that cannot be."""
         self._write_file(self._file, manifest.to_json())
 
-    def prepare(self, manifest: CatalogManifest, tuning: bytes | None) -> tuple[CatalogManifest, LocalStore]:
+    def prepare(
+        self, manifest: CatalogManifest, tuning: bytes | None, terms: TermsOf
+    ) -> tuple[CatalogManifest, LocalStore]:
         """Keep a tuning and make an empty store under the next number; return a manifest that names them."""
         from serupa.storage.local.store import LocalStore
 
         number = next_number(self._path)
         named = self._keep_tuning(replace(manifest, store=f"{FIRST_STORE}-{number}"), number, tuning)
-        return named, LocalStore(self._path / named.store, named.dimensions, moved=self._moved)
+        kept = terms if named.words else None
+        directory = self._path / named.store
+        return named, LocalStore(directory, named.dimensions, terms=kept, moved=self._moved)
 
     def remove_unused(self, manifest: CatalogManifest) -> None:
         """Remove the stores and tunings that a manifest, in use, does not name.
@@ -306,9 +311,9 @@ class LocalDraft:
         self._before = self._manifest = self._backend.load()
         return self
 
-    def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
+    def create(self, manifest: CatalogManifest, tuning: bytes | None, terms: TermsOf) -> VectorStore:
         """Make the store under the next number."""
-        self._manifest, self._store = self._backend.prepare(manifest, tuning)
+        self._manifest, self._store = self._backend.prepare(manifest, tuning, terms)
         return self._store
 
     def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:

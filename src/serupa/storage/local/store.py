@@ -20,8 +20,8 @@ from serupa.files.atomic import read_bounded, sync_directory
 from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
 from serupa.storage import scan as scanning
-from serupa.storage.base import Examples, Neighbor, Point, payload_key
-from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
+from serupa.storage.base import Examples, Neighbor, Point, Terms, TermsOf, payload_key
+from serupa.storage.engine import WORDS, EngineStore, point_of, point_uuid, require_finite
 from serupa.storage.local.graph import GraphBuilder
 from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, require_room
 from serupa.storage.local.integrity import SETTINGS, ChecksumManifest
@@ -78,6 +78,8 @@ class LocalStore(EngineStore):
     dimensions : mapping of str to int
         The named vectors and their dimensions; a name is a metric, or ``raw`` for values that are
         kept and never searched.
+    terms : callable, optional
+        What points are found by in words; whoever made the files had one, or had none.
     read_only : bool
         Whether to refuse changes.
     moved : callable, optional
@@ -94,6 +96,7 @@ class LocalStore(EngineStore):
         directory: Path,
         dimensions: Mapping[str, int],
         *,
+        terms: TermsOf | None = None,
         read_only: bool = False,
         moved: Callable[[Path, Path], None] = lambda before, after: None,
     ) -> None:
@@ -108,6 +111,7 @@ class LocalStore(EngineStore):
         self.replacing = RLock()
         """Held while the files in use are replaced, or copied."""
         self._dimensions = dict(dimensions)
+        self._terms = terms
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
         self._unflushed, self._changed = 0, _LEAST_CHANGES
         self._quantized = _is_quantized(directory)
@@ -240,6 +244,9 @@ class LocalStore(EngineStore):
                 else self._indexed_vector(size, distances[name], quantized)
                 for name, size in dimensions.items()
             },
+            sparse_vectors=None
+            if self._terms is None
+            else {WORDS: q.EdgeSparseVectorParams(modifier=q.Modifier.Idf)},
             hnsw_config=q.HnswIndexConfig(
                 m=_M, ef_construct=_EF_CONSTRUCT, full_scan_threshold=_SCAN_BELOW_KB
             ),
@@ -276,7 +283,10 @@ class LocalStore(EngineStore):
         require_finite(points)
         after = {point.id: _as_kept(point) for point in points}
         operation = q.UpdateOperation.upsert_points(
-            [q.Point(point_uuid(p.id), dict(p.vectors), dict(p.payload)) for p in after.values()]
+            [
+                q.Point(point_uuid(p.id), dict(p.vectors) | self._words(p.payload), dict(p.payload))
+                for p in after.values()
+            ]
         )
         with self._changing:
             self._change(self._whole(list(after)), after, [operation])
@@ -290,7 +300,14 @@ class LocalStore(EngineStore):
             before = self._whole([payload["id"] for payload in payloads])
             there = [payload for payload in payloads if payload["id"] in before]
             after = {one["id"]: Point(one["id"], before[one["id"]].vectors, one) for one in there}
-            self._change(before, after, [replace([point_uuid(one["id"])], dict(one)) for one in there])
+            replaced = [replace([point_uuid(one["id"])], dict(one)) for one in there]
+            words = [
+                self._api.PointVectors(point_uuid(one["id"]), terms)
+                for one in there
+                if (terms := self._words(one))
+            ]
+            moved = [self._api.UpdateOperation.update_vectors(words)] if words else []
+            self._change(before, after, replaced + moved)
 
     def _whole(self, ids: Sequence[str]) -> dict[str, Point]:
         return self.get(ids, vectors=tuple(self._dimensions))
@@ -376,8 +393,17 @@ class LocalStore(EngineStore):
     def _mmr(self, vector: Vector, metric: Metric, diversity: float, candidates: int) -> Any:
         return self._api.Mmr(vector, 1.0 - diversity, candidates, using=metric)
 
-    def _request(self, query: Any, metric: Metric, **more: Any) -> Any:
-        return self._api.QueryRequest(query=query, **more)
+    def _sparse(self, terms: Terms) -> Any:
+        return self._api.SparseVector(list(terms), list(terms.values()))
+
+    def _of_words(self, terms: Terms) -> Any:
+        return self._api.Query.Nearest(self._sparse(terms), using=WORDS)
+
+    def _request(self, query: Any, using: str, *, prefetch: Sequence[Any] = (), **more: Any) -> Any:
+        return self._api.QueryRequest(query=query, prefetches=list(prefetch), **more)
+
+    def _prefetch(self, query: Any, using: str, **more: Any) -> Any:
+        return self._api.Prefetch(query=query, **more)
 
     def _page(
         self,

@@ -29,7 +29,7 @@ import msgspec
 
 from serupa.errors import ConflictError, SerupaError, UsageError
 from serupa.items import FieldKind
-from serupa.storage.base import VectorStore
+from serupa.storage.base import TermsOf, VectorStore
 from serupa.storage.manifest import CatalogManifest, StoreLayout, TuningInfo, replace
 from serupa.storage.qdrant.address import ServerAddress
 from serupa.storage.qdrant.client import Connection, ExistsError, connect
@@ -117,9 +117,10 @@ class QdrantBackend:
         """Add keys to the metadata."""
         self.connection.note(manifest.store, {f"{FIELD}{name}": kind for name, kind in kinds.items()})
 
-    def open(self, manifest: CatalogManifest) -> VectorStore:
+    def open(self, manifest: CatalogManifest, terms: TermsOf) -> VectorStore:
         """Open the collection that the manifest names."""
-        return QdrantStore(self.connection, manifest.store, lambda: self.after_write(manifest.store))
+        kept = terms if manifest.words else None
+        return QdrantStore(self.connection, manifest.store, lambda: self.after_write(manifest.store), kept)
 
     def read_tuning(self, tuning: TuningInfo) -> bytes:
         """Put the tuning's parts together."""
@@ -203,12 +204,13 @@ class QdrantDraft:
     def __enter__(self) -> Self:
         return self
 
-    def create(self, manifest: CatalogManifest, tuning: bytes | None) -> VectorStore:
+    def create(self, manifest: CatalogManifest, tuning: bytes | None, terms: TermsOf) -> VectorStore:
         """Make the collection, kept as the one in use is unless the manifest asks for another layout."""
         layout = manifest.layout or self._before.layout
         new = replace(manifest, store=self._name, layout=layout)
         self._manifest = self._collections.make(new, tuning, self._lease.token)
-        return QdrantStore(self._backend.connection, self._name, self._after_write)
+        kept = terms if new.words else None
+        return QdrantStore(self._backend.connection, self._name, self._after_write, kept)
 
     def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:
         """Freeze the collection in use, copy what was written meanwhile, move the alias."""

@@ -100,7 +100,14 @@ class Collections:
             manifest = replace(manifest, tuning=replace(manifest.tuning, file=name, sha256=sha256))
         metadata = _metadata_of(manifest) | ({} if token is None else {_MADE_BY: token})
         try:
-            create_collection(self._connection, manifest.store, manifest.dimensions, layout, metadata)
+            create_collection(
+                self._connection,
+                manifest.store,
+                manifest.dimensions,
+                layout,
+                metadata,
+                words=bool(manifest.words),
+            )
         except ExistsError:
             if token is None or (self._connection.metadata(manifest.store) or {}).get(_MADE_BY) != token:
                 raise

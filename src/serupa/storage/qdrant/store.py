@@ -11,8 +11,8 @@ import numpy as np
 from serupa.errors import ConflictError, DamagedError
 from serupa.filters import Filter, Scalar
 from serupa.items import FieldKind
-from serupa.storage.base import Examples, Point, grouped, payload_key
-from serupa.storage.engine import EngineStore, point_of, point_uuid, require_finite
+from serupa.storage.base import Examples, Point, Terms, TermsOf, grouped, payload_key
+from serupa.storage.engine import WORDS, EngineStore, point_of, point_uuid, require_finite
 from serupa.storage.manifest import Quantization, StoreLayout
 from serupa.storage.qdrant.client import Connection, MissingError
 from serupa.vectors import Metric, Vector
@@ -36,8 +36,12 @@ def create_collection(
     dimensions: Mapping[str, int],
     layout: StoreLayout,
     metadata: Mapping[str, Any],
+    *,
+    words: bool = False,
 ) -> None:
     """Make a collection with one named vector a metric; ``raw`` is kept and never searched.
+
+    With ``words``, points are found by their terms, too.
 
     Raises
     ------
@@ -68,6 +72,9 @@ def create_collection(
         lambda client: client.create_collection(
             collection,
             vectors_config=vectors,
+            sparse_vectors_config={WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}
+            if words
+            else None,
             shard_number=layout.shards,
             replication_factor=layout.replicas,
             write_consistency_factor=layout.write_consistency,
@@ -120,12 +127,20 @@ class QdrantStore(EngineStore):
         It is there already.
     written : callable, optional
         Called after each change, before it is acknowledged; what it raises is the caller's to hear.
+    terms : callable, optional
+        What points are found by in words; whoever made the collection had one, or had none.
     """
 
     def __init__(
-        self, connection: Connection, collection: str, written: Callable[[], None] = lambda: None
+        self,
+        connection: Connection,
+        collection: str,
+        written: Callable[[], None] = lambda: None,
+        terms: TermsOf | None = None,
     ) -> None:
         from qdrant_client import models
+
+        self._terms = terms
 
         self._api = models
         self._ef_search = _EF_SEARCH
@@ -157,7 +172,8 @@ class QdrantStore(EngineStore):
             batch = [
                 m.PointStruct(
                     id=point_uuid(point.id),
-                    vector={n: np.asarray(v, np.float32).tolist() for n, v in point.vectors.items()},
+                    vector={n: np.asarray(v, np.float32).tolist() for n, v in point.vectors.items()}
+                    | self._words(point.payload),
                     payload=dict(point.payload),
                 )
                 for point in points[start : start + at_once]
@@ -172,12 +188,14 @@ class QdrantStore(EngineStore):
         m = self._api
         if not payloads:
             return
-        operations = [
-            m.OverwritePayloadOperation(
-                overwrite_payload=m.SetPayload(payload=dict(payload), points=[point_uuid(payload["id"])])
-            )
-            for payload in payloads
-        ]
+        operations: list[Any] = []
+        for payload in payloads:
+            key = point_uuid(payload["id"])
+            change = m.SetPayload(payload=dict(payload), points=[key])
+            operations.append(m.OverwritePayloadOperation(overwrite_payload=change))
+            if words := self._words(payload):
+                update = m.UpdateVectors(points=[m.PointVectors(id=key, vector=words)])
+                operations.append(m.UpdateVectorsOperation(update_vectors=update))
         self._change(lambda client: client.batch_update_points(self.collection, operations, wait=True))
         self._written()
 
@@ -268,8 +286,17 @@ class QdrantStore(EngineStore):
         mmr = m.Mmr(diversity=diversity, candidates_limit=candidates)
         return m.NearestQuery(nearest=vector.tolist(), mmr=mmr)
 
-    def _request(self, query: Any, metric: Metric, **more: Any) -> Any:
-        return self._api.QueryRequest(query=query, using=metric, **more)
+    def _sparse(self, terms: Terms) -> Any:
+        return self._api.SparseVector(indices=list(terms), values=list(terms.values()))
+
+    def _of_words(self, terms: Terms) -> Any:
+        return self._sparse(terms)
+
+    def _request(self, query: Any, using: str, **more: Any) -> Any:
+        return self._api.QueryRequest(query=query, using=using, **more)
+
+    def _prefetch(self, query: Any, using: str, **more: Any) -> Any:
+        return self._api.Prefetch(query=query, using=using, **more)
 
     def _answers(self, requests: list[Any]) -> list[Sequence[models.ScoredPoint]]:
         if not requests:
