@@ -162,8 +162,8 @@ def test_reports_are_kept_where_there_is_a_place_for_them(shop: Catalog, tmp_pat
 
 
 @pytest.fixture
-def running(browser: object, shop: Catalog) -> Iterator[Window]:
-    running = serve(shop, **SETTINGS)
+def running(browser: object, shop: Catalog, tmp_path: Path) -> Iterator[Window]:
+    running = serve(shop, **SETTINGS, backups=str(tmp_path / "backups"))
     made = Window(browser, running.url, Watched(urlsplit(running.url).netloc))  # type: ignore[arg-type]
     made.watched.expected.append("401")
     yield made
@@ -202,10 +202,12 @@ def test_the_page(running: Window, shop: Catalog, sample_photo: Path, options: d
     remove.click()
     page.locator("#found-items button").wait_for(state="detached")
     assert "NEW-1" not in shop
+    page.locator("#back-up").click()
+    page.locator("#backed-up p", has_text=".backup").wait_for()
     page.locator("#new-key").click()
     assert page.locator("#made pre").last.inner_text().startswith('api_key_sha256 = "')
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert page.get_by_role("heading", level=2).count() == 7
+    assert page.get_by_role("heading", level=2).count() == 8
     page.locator("#told th", has_text=item.name).first.wait_for()  # what was looked at, by its name
     check(page, "admin")
 

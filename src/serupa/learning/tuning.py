@@ -160,36 +160,61 @@ def tune(
     clicks: Sequence[Sequence[str]] | None = None,
     force: bool = False,
     seed: int = 0,
-    alone: Alone = nullcontext,
     progress: Progress = silent,
 ) -> Tuning:
     """Learn from a catalogue's own products, and search with what was learned if that is shown to be better.
 
-    Starts from the raw embeddings, also where the catalogue is tuned already. Without a gain the catalogue
-    stays as it is. The gain is measured by the catalogue's first metric: what its users get.
-
     Parameters
     ----------
     catalog : Catalog
-        Changed in one step (`Catalog.use_whitening`).
-    labels : str or mapping of str to float
-        What photos that should lie close share: one label, or several with their weights. The first decides.
-    clicks : sequence of sequences of str, optional
-        Ids of items that shoppers follow together (`serupa.events.followed_together`): learned from, too,
-        where that is shown to help.
+        Changed in one step (`Catalog.use_whitening`); without a gain it stays as it is. Let no other thread
+        use it meanwhile.
+    labels, clicks, seed, progress
+        As for `study`.
     force : bool
         Search with what was learned even where no gain is shown.
-    seed : int
-        Of the folds and the bootstrap.
-    alone : callable, optional
-        As for `Catalog.use_whitening`.
-    progress : callable, optional
-        Called with what is being done, how much is done, and of how much.
 
     Returns
     -------
     Tuning
         ``found`` says whether there is a gain.
+
+    Raises
+    ------
+    UsageError, InvalidInputError
+        As `study`.
+    """
+    tuning = study(catalog, labels, clicks=clicks, seed=seed, progress=progress)
+    if tuning.found or force:
+        catalog.use_whitening(tuning.whitening, tuning.notes(), progress=progress)
+    return tuning
+
+
+def study(
+    catalog: Catalog,
+    labels: Mapping[str, float] | str = "product_id",
+    *,
+    clicks: Sequence[Sequence[str]] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Tuning:
+    """Learn from a catalogue's own products, and measure what it gains; the catalogue is only read.
+
+    Starts from the raw embeddings, also where the catalogue is tuned already. The gain is measured by the
+    catalogue's first metric: what its users get.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    labels : str or mapping of str to float
+        What photos that should lie close share: one label, or several with their weights. The first decides.
+    clicks : sequence of sequences of str, optional
+        Ids of items that shoppers follow together (`serupa.events.followed_together`): learned from, too,
+        where that is shown to help.
+    seed : int
+        Of the folds and the bootstrap.
+    progress : callable, optional
+        Called with what is being done, how much is done, and of how much.
 
     Raises
     ------
@@ -210,7 +235,7 @@ def tune(
         categories = [item.label("category") for item in items]
         if not any(isinstance(category, list) for category in categories):
             values["category"] = categories
-    study = partial(
+    learned = partial(
         learn,
         embeddings,
         products=[item.product_id for item in items],
@@ -219,19 +244,14 @@ def tune(
         progress=progress,
     )
     if clicks is None:
-        tuning = study(values, weights=weights)
-    else:
-        if len(clicks) < FEWEST_PRODUCTS:
-            problem = f"too few to learn from: {len(clicks)} groups of items that shoppers follow together"
-            raise InvalidInputError(CLICKS, problem, f"tuning needs {FEWEST_PRODUCTS}")
-        group = {item_id: number for number, ids in enumerate(clicks) for item_id in ids}
-        followed = values | {CLICKS: [group.get(item.id) for item in items]}
-        tuning = study(followed, weights=weights | {CLICKS: CLICKS_WEIGHT}, rival=weights)
-        if not tuning.clicks_help:
-            tuning = replace(study(values, weights=weights), over=tuning.over)
-    if tuning.found or force:
-        catalog.use_whitening(tuning.whitening, tuning.notes(), alone=alone, progress=progress)
-    return tuning
+        return learned(values, weights=weights)
+    if len(clicks) < FEWEST_PRODUCTS:
+        problem = f"too few to learn from: {len(clicks)} groups of items that shoppers follow together"
+        raise InvalidInputError(CLICKS, problem, f"tuning needs {FEWEST_PRODUCTS}")
+    group = {item_id: number for number, ids in enumerate(clicks) for item_id in ids}
+    followed = values | {CLICKS: [group.get(item.id) for item in items]}
+    tuning = learned(followed, weights=weights | {CLICKS: CLICKS_WEIGHT}, rival=weights)
+    return tuning if tuning.clicks_help else replace(learned(values, weights=weights), over=tuning.over)
 
 
 def parse_labels(texts: Sequence[str]) -> dict[str, float]:
@@ -263,7 +283,7 @@ def parse_labels(texts: Sequence[str]) -> dict[str, float]:
 
 
 def undo(catalog: Catalog, *, alone: Alone = nullcontext, progress: Progress = silent) -> None:
-    """Go back to the search as the encoder made it; `alone` and `progress` as in `tune`.
+    """Go back to the search as the encoder made it; `alone` as for `Catalog.use_whitening`.
 
     Raises
     ------

@@ -10,20 +10,19 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from serupa.catalog import reports
-from serupa.catalog.reindex import Alone
 from serupa.events.insights import followed_together, insights_of
 from serupa.events.log import read_events
+from serupa.files.atomic import make_directory
 from serupa.progress import Progress
 from serupa.web.jobs import Job
 from serupa.web.problems import ProblemError, last_name
-from serupa.web.routing import Serving, described
+from serupa.web.routing import OF_JSON, Serving, described
 from serupa.web.schemas import StrictModel
 from serupa.web.security import may_write
 
 admin = APIRouter(prefix="/api/v1/admin")
 
 _FAILURES = 200
-_REFUSALS = (400, 403, 408, 413, 503)
 _Field = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -83,6 +82,7 @@ class AdminOut(BaseModel):
     fields: dict[str, str]
     read_key: bool = Field(description="Whether reading needs a key.")
     events_days: int = Field(description="How many days events are kept; 0: there are none.")
+    backs_up: bool = Field(description="Whether there is a directory for backups.")
     imported: ImportOut | None
     evaluation: dict[str, Any] | None = Field(description="As `serupa evaluate --json` prints it.")
     tuning: dict[str, Any] | None = Field(description="What the search learned, and what that gained.")
@@ -113,6 +113,7 @@ async def overview(service: Serving) -> AdminOut:
             **{name: about[name] for name in AdminOut.model_fields if name in about},
             read_key=not service.gate.open,
             events_days=service.settings.events_days,
+            backs_up=service.settings.backups is not None,
             imported=ImportOut.of(reports.kept(service.catalog.backend, "import")),
             evaluation=reports.kept(service.catalog.backend, "evaluation"),
             job=None if service.jobs.last is None else JobOut.of(service.jobs.last),
@@ -132,7 +133,7 @@ async def job(service: Serving) -> JobOut:
 @admin.post(
     "/evaluate",
     status_code=202,
-    **described("admin", "Measure the search", JobOut, *_REFUSALS, 409, who=may_write),
+    **described("admin", "Measure the search", JobOut, *OF_JSON, 409, who=may_write),
 )
 async def evaluate(service: Serving, asked: EvaluateIn) -> JobOut:
     """Search with the catalogue's own photos, and count what comes back right. See `/admin/job`."""
@@ -153,7 +154,7 @@ async def evaluate(service: Serving, asked: EvaluateIn) -> JobOut:
 @admin.post(
     "/tune",
     status_code=202,
-    **described("admin", "Tune the search", JobOut, *_REFUSALS, 409, who=may_write),
+    **described("admin", "Tune the search", JobOut, *OF_JSON, 409, who=may_write),
 )
 async def tune(service: Serving, asked: TuneIn) -> JobOut:
     """Learn from the catalogue's own products, and search with it if that is shown to be better."""
@@ -163,12 +164,18 @@ async def tune(service: Serving, asked: TuneIn) -> JobOut:
         together = None
         if asked.clicks and service.events is not None:
             together = followed_together(read_events(service.events.folder))
-
-        def change(alone: Alone) -> dict[str, Any]:
-            found = tuning.tune(service.catalog, asked.label, clicks=together, alone=alone, progress=progress)
-            return found.to_dict() | {"clicks_help": found.clicks_help}
-
-        return service.exchanging(change)
+        catalog = service.catalog
+        study = service.shared.reading(
+            lambda: tuning.study(catalog, asked.label, clicks=together, progress=progress)
+        )
+        found = study()
+        if found.found:
+            service.exchanging(
+                lambda alone: catalog.use_whitening(
+                    found.whitening, found.notes(), alone=alone, progress=progress
+                )
+            )
+        return found.to_dict() | {"clicks_help": found.clicks_help}
 
     return JobOut.of(service.jobs.start("tune", work))
 
@@ -181,11 +188,8 @@ async def untune(service: Serving) -> JobOut:
     from serupa.learning import tuning
 
     def work(progress: Progress) -> dict[str, Any]:
-        def change(alone: Alone) -> dict[str, Any]:
-            tuning.undo(service.catalog, alone=alone, progress=progress)
-            return {}
-
-        return service.exchanging(change)
+        service.exchanging(lambda alone: tuning.undo(service.catalog, alone=alone, progress=progress))
+        return {}
 
     return JobOut.of(service.jobs.start("untune", work))
 
@@ -218,6 +222,7 @@ async def back_up(service: Serving) -> JobOut:
 
     def work(progress: Progress) -> dict[str, Any]:
         progress("copying", 0, 1)
+        make_directory(target.parent)
         snapshot = service.unchanged(lambda: Snapshot(service.catalog, target))
         progress("writing and checking", 0, 1)
         written = snapshot.write()

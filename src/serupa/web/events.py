@@ -10,15 +10,13 @@ from starlette.responses import Response
 
 from serupa.events.log import Click, Event, Purchase, Search
 from serupa.web.problems import ProblemError
-from serupa.web.routing import Serving, described
+from serupa.web.routing import OF_JSON, Serving, described
 from serupa.web.schemas import ClickIn, PurchaseIn, SearchOut
 from serupa.web.security import may_write
 
 if TYPE_CHECKING:
     from serupa.catalog.query import SearchRequest
     from serupa.web.service import Service
-
-_REFUSALS = (400, 403, 408, 413, 503)  # of whatever takes JSON, and where events are off
 
 events = APIRouter(prefix="/api/v1/events")
 
@@ -48,7 +46,7 @@ def noted(service: Service, answer: SearchOut, asked: SearchRequest, *, photo: b
     "/click",
     status_code=204,
     response_class=Response,
-    **described("events", "Tell a click", None, *_REFUSALS),
+    **described("events", "Tell a click", None, *OF_JSON),
 )
 async def click(service: Serving, told: ClickIn) -> Response:
     """Note that a result was followed. Who followed it is neither asked nor noted."""
@@ -59,7 +57,7 @@ async def click(service: Serving, told: ClickIn) -> Response:
     "/purchase",
     status_code=204,
     response_class=Response,
-    **described("events", "Tell a purchase", None, *_REFUSALS, who=may_write),
+    **described("events", "Tell a purchase", None, *OF_JSON, who=may_write),
 )
 async def purchase(service: Serving, told: PurchaseIn) -> Response:
     """Note that an item was bought. Needs the API key: the shop's own server says so."""

@@ -23,7 +23,7 @@ from serupa.items import Item
 from serupa.web.events import noted
 from serupa.web.forms import read_form
 from serupa.web.problems import ProblemError, photo_problem, refused
-from serupa.web.routing import Answers, ItemId, Serving, described, problems
+from serupa.web.routing import OF_JSON, Answers, ItemId, Serving, described, problems
 from serupa.web.schemas import (
     By,
     CatalogStatus,
@@ -286,9 +286,7 @@ async def add_item(request: Request, response: Response, service: Serving) -> It
     return ItemOut.of(added)
 
 
-@api.post(
-    "/items:sync", **described("items", "Change items", SyncOut, 400, 403, 408, 409, 413, 503, who=may_write)
-)
+@api.post("/items:sync", **described("items", "Change items", SyncOut, *OF_JSON, 409, who=may_write))
 async def sync_items(request: Request, service: Serving, changes: SyncIn) -> SyncOut:
     """Add, replace and remove items whose photos are on the web, as a shop's webhook says.
 

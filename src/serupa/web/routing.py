@@ -31,6 +31,9 @@ _TEXTS = {
     429: "Too busy, or too many requests: try again after `Retry-After` seconds.",
     503: "No answer in time.",
 }
+OF_JSON = (400, 403, 408, 413, 503)
+"""The statuses of errors of a route that takes JSON and may refuse."""
+
 _FORM_PROBLEMS = (400, 401, 408, 413, 415, 422, 429, 503)
 
 

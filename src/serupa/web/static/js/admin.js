@@ -91,6 +91,8 @@ function show() {
   $("#tuned").replaceChildren(...tunedOf(about.tuning));
   $("#untune").hidden = !about.tuning;
   $("#tune-clicks").hidden = !about.events_days;
+  $("#back-up").hidden = !about.backs_up;
+  $("#backed-up").replaceChildren(...(about.backs_up ? [] : [say(t("admin_backup_off")), code("serupa serve -c DIR --backups DIR")]));
   $("#who").textContent = t(about.read_key ? "admin_keys_closed" : "admin_keys_open");
   const labels = ["product_id", ...Object.keys(about.fields).filter((name) => about.fields[name] === "text")];
   for (const id of ["evaluate-label", "tune-label"]) {
@@ -174,6 +176,7 @@ async function refresh() {
 
 $("#evaluate").addEventListener("submit", trying(() => start("/admin/evaluate", { label: $("#evaluate-label").value })));
 $("#tune").addEventListener("submit", trying(() => start("/admin/tune", { label: $("#tune-label").value, clicks: $("#tune-clicks input").checked })));
+$("#back-up").addEventListener("click", trying(() => start("/admin/backup")));
 $("#untune").addEventListener("click", trying(() => start("/admin/untune")));
 
 async function start(path, body) {
@@ -183,7 +186,7 @@ async function start(path, body) {
 
 async function watch() {
   const bar = $("#job progress");
-  const buttons = ["#evaluate button", "#tune button", "#untune"].map((one) => $(one));
+  const buttons = ["#evaluate button", "#tune button", "#untune", "#back-up"].map((one) => $(one));
   let job;
   for (const button of buttons) button.disabled = true;
   $("#job").hidden = false;
@@ -203,6 +206,7 @@ async function watch() {
   await refresh();
   if (job.problem) failed({ detail: job.problem });
   else if (job.name === "tune") $("#tuned").replaceChildren(...learnedOf(job.result));
+  else if (job.name === "backup") $("#backed-up").replaceChildren(say(t("admin_backed_up", { name: job.result.name, size: bytes(job.result.size_bytes) })));
   else if (job.name === "untune") $("#tuned").replaceChildren(say(t("admin_untuned")));
   insights();
 }
