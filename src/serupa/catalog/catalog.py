@@ -720,7 +720,8 @@ class Catalog:
         card = self.manifest.card
         if encoder is not None:
             wanted = encoder.name if isinstance(encoder, Card) else encoder
-            if not is_name_of(wanted, card):
+            same = wanted == card.name or (isinstance(encoder, str) and is_name_of(encoder, card))
+            if not same:
                 raise ConflictError(
                     self.path, f"its encoder is {card.name}, not {wanted}", "use another directory"
                 )

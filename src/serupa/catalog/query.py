@@ -30,7 +30,7 @@ from serupa.filters import Condition, Filter, Where, as_filter
 from serupa.images import read_bytes
 from serupa.items import OWN_FIELDS, Hit
 from serupa.storage.base import Neighbor, Point, first_of_each_product, grouped
-from serupa.vectors import Metric, Vector, mean_direction, similarity_of
+from serupa.vectors import Metric, Vector, mean_direction, similarity_of, unit
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -101,7 +101,8 @@ class SearchRequest:
     text : str, optional
         Words to search with, in English or Indonesian; alone, or beside photos, an item or an embedding.
     text_weight : float
-        The share of the words in the ranking beside something else, 0 to 1.
+        The share of the words beside something else, 0 to 1: in the ranking and, where the encoder
+        understands words, in the vector that is searched.
 
     Raises
     ------
@@ -185,6 +186,7 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
     exclude, embedding, content = request.exclude, request.embedding, request.content
     start = time.perf_counter()
     asked = None if request.text is None else words.ask(catalog, request.text)
+    said = None if request.text is None else words.embedding_of(catalog, request.text)
     kind = request.kind if asked is None else request.kind or asked.kind
     counts = catalog.schema.map.kinds is not None and kind is None
     timing: dict[str, float] = {} if asked is None else {"words": 1e3 * (time.perf_counter() - start)}
@@ -198,20 +200,17 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
         embedding, took = encode_photos(catalog.encoder, photos, request.crop)
         timing |= took
     start = time.perf_counter()
-    known = known_photo(catalog, content, [metric]) if counts and content is not None else None
-    query: Query | None = None
-    if known is not None:
-        query = item_query(catalog, known, metric, None)
-    elif request.item_id is not None:
-        (point,) = stored_points(catalog, [request.item_id], [metric])
-        query, exclude = item_query(catalog, point, metric, kind), (*exclude, point.id)
-        product = point.payload["product_id"]
+    known = None
+    if counts and content is not None and said is None:
+        known = known_photo(catalog, content, [metric])
+    query, item = _look(catalog, request, embedding, known, said, metric=metric, kind=kind)
+    if item is not None:
+        exclude = (*exclude, item.id)
+        product = item.payload["product_id"]
         # the same style in another colour may be what the words ask for
         if request.by == "product" and product is not None and asked is None:
             where = (*where, Condition("product_id", none_of=(product,)))
-    elif embedding is not None:
-        query = compared(catalog, embedding, metric, kind)
-    elif asked is None:
+    if query is None and asked is None:
         raise UsageError("search", "there is nothing to search with", "give a photo or a text")
     neighbors = _found(catalog, query, asked, request, metric=metric, where=where, exclude=exclude)
     close = None
@@ -219,7 +218,7 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
         if not query.prefers:
             without = catalog.schema.map.without_kind
             neighbors = [replace(one, distance=without(one.distance, metric)) for one in neighbors]
-        if neighbors and not request.offset:
+        if neighbors and not request.offset and said is None:
             close = is_close(catalog, query, neighbors[0], metric)
     timing["search"] = 1e3 * (time.perf_counter() - start)
     return SearchResult(
@@ -231,6 +230,37 @@ def search(catalog: Catalog, request: SearchRequest) -> SearchResult:
         close,
         () if asked is None else asked.understood,
     )
+
+
+def _look(
+    catalog: Catalog,
+    request: SearchRequest,
+    embedding: Vector | None,
+    known: Point | None,
+    said: Vector | None,
+    *,
+    metric: Metric,
+    kind: str | None,
+) -> tuple[Query | None, Point | None]:
+    """Return what items are compared by, if by more than their words, and the item that a request names.
+
+    Where the encoder understands words, ``said`` is their embedding: it moves that of a photo.
+    """
+    if known is not None:
+        return item_query(catalog, known, metric, None), None
+    item = None
+    if request.item_id is not None:
+        vector = metric if said is None else catalog.schema.embedding_name
+        (item,) = stored_points(catalog, [request.item_id], [vector])
+        if said is None:
+            return item_query(catalog, item, metric, kind), item
+        embedding = catalog.schema.embedding(item)
+    if said is not None and embedding is not None:
+        looks, means = unit(np.stack([embedding, said]))
+        embedding = (1 - request.text_weight) * looks + request.text_weight * means
+    elif said is not None:
+        embedding = said
+    return None if embedding is None else compared(catalog, embedding, metric, kind), item
 
 
 def recommend(catalog: Catalog, request: SearchRequest) -> Recommendation:

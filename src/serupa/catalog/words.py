@@ -41,6 +41,7 @@ from serupa.garments.kinds import judged_as, kinds_of, phrases, plain, vocabular
 from serupa.garments.products import palette_of
 from serupa.progress import Progress, silent
 from serupa.storage.base import Neighbor, Terms, VectorStore
+from serupa.vectors import Vector
 
 if TYPE_CHECKING:
     from serupa.catalog import Catalog
@@ -290,6 +291,20 @@ def add_words(catalog: Catalog, *, progress: Progress = silent) -> int:
     kinds = catalog.manifest.kinds
     catalog.use_kinds(0.0 if kinds is None else kinds.share, progress=progress)  # writes every point anew
     return looked_at
+
+
+def embedding_of(catalog: Catalog, text: str) -> Vector | None:
+    """Return the embedding of a text ``(d,)``, raw; None where the encoder does not understand words.
+
+    Raises
+    ------
+    MissingExtraError, UnavailableError, DamagedError
+        As `serupa.encoders.Encoder.encode_texts`.
+    """
+    if not catalog.manifest.card.understands_words:
+        return None
+    embedding: Vector = catalog.encoder.encode_texts([text])[0]
+    return embedding
 
 
 def ask(catalog: Catalog, text: str) -> Asked:
