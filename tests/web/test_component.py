@@ -83,7 +83,7 @@ def page(browser: Browser, addresses: tuple[str, str], request: pytest.FixtureRe
 
 def search(page: Page, photo: Path) -> None:
     page.goto("/")
-    page.locator("serupa-search input").set_input_files(photo)
+    page.locator("serupa-search input[type=file]").set_input_files(photo)
     page.locator("serupa-search .card").first.wait_for()
 
 
@@ -116,7 +116,7 @@ def test_what_is_no_photo_is_said(page: Page, tmp_path: Path) -> None:
     page.evaluate("document.documentElement.lang = 'id'")
     file = tmp_path / "notes.txt"
     file.write_text("not a photo")
-    page.locator("serupa-search input").set_input_files(file)
+    page.locator("serupa-search input[type=file]").set_input_files(file)
     page.locator("serupa-search .status", has_text="Foto tidak dapat dibaca.").wait_for()
 
 
@@ -135,6 +135,19 @@ def test_more_like_an_item(page: Page) -> None:
     found = page.evaluate("window.found")
     assert len(found) == 9
     assert all(hit["id"] != "photos/HAT-01_hanger.jpg" for hit in found)
+
+
+def test_words_alone_and_beside_a_photo(page: Page, sample_photo: Path) -> None:
+    page.goto("/")
+    words = page.locator("serupa-search [part=words]")
+    words.fill("hat")
+    words.press("Enter")
+    page.locator("serupa-search .card").first.wait_for()
+    first = "document.querySelector('serupa-search').answer.hits[0].attributes.category"
+    assert page.evaluate(first) == "Hats"
+    with page.expect_response("**/api/v1/search") as answered:
+        page.locator("serupa-search input[type=file]").set_input_files(sample_photo)
+    assert [one["value"] for one in answered.value.json()["understood"]] == ["hat"]
 
 
 def test_the_page_in_a_frame(page: Page) -> None:

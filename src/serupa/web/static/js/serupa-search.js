@@ -14,13 +14,13 @@ import { prepare } from "./photo.js";
 
 const TEXTS = {
   en: {
-    title: "Search by photo", choose: "Choose a photo", another: "Another photo", drop: "or drop one here", yours: "Your photo",
+    title: "Search by photo", choose: "Choose a photo", another: "Another photo", drop: "or drop one here", words: "Describe it", yours: "Your photo",
     looking: "Looking …", found: "{count} look-alikes", none: "Nothing looks like it.", more: "Show more", sold_out: "Sold out", before: "Before:",
     busy: "Many people are searching. Try again in a moment.", gone: "The search does not answer. Try again in a moment.",
     large: "The photo is too large.", unreadable: "The photo cannot be read.", failed: "The search failed.",
   },
   id: {
-    title: "Cari dengan foto", choose: "Pilih foto", another: "Foto lain", drop: "atau letakkan di sini", yours: "Foto Anda",
+    title: "Cari dengan foto", choose: "Pilih foto", another: "Foto lain", drop: "atau letakkan di sini", words: "Tuliskan", yours: "Foto Anda",
     looking: "Mencari …", found: "{count} yang serupa", none: "Tidak ada yang serupa.", more: "Tampilkan lagi", sold_out: "Habis", before: "Sebelumnya:",
     busy: "Banyak orang sedang mencari. Coba sebentar lagi.", gone: "Pencarian tidak menjawab. Coba sebentar lagi.",
     large: "Foto terlalu besar.", unreadable: "Foto tidak dapat dibaca.", failed: "Pencarian gagal.",
@@ -62,6 +62,7 @@ STYLE.replaceSync(`
   .card:hover .name { text-decoration: underline; }
   .price s { color: var(--serupa-soft, light-dark(#5f5b55, #aaa59d)); }
   .sale { color: var(--serupa-accent, light-dark(#bf3417, #ff7d5c)); }
+  .words { flex: 1 1 160px; min-width: 0; max-width: 320px; min-height: 44px; padding: 0 12px; font: inherit; color: inherit; background: none; border: 1px solid var(--serupa-line, light-dark(#8a867f, #7d7972)); border-radius: var(--serupa-radius, 4px); }
   .more { display: flex; justify-content: center; padding-top: 24px; }
   @media (hover: none) { .mouse-only { display: none; } }
   .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -78,6 +79,7 @@ export class SerupaSearch extends HTMLElement {
   static observedAttributes = ["item"];
   #parts = {};
   #query = null;
+  #words = "";
   #answer = null;
   #controller = null;
 
@@ -89,6 +91,7 @@ export class SerupaSearch extends HTMLElement {
       input.value = ""; // so that the same file can be chosen again
       if (file) this.search(file);
     } });
+    const words = h("input", { type: "search", class: "words", part: "words", maxlength: "500", enterkeyhint: "search", placeholder: this.#text("words"), "aria-label": this.#text("words"), onchange: () => this.describe(words.value) });
     /** @type {Record<string, HTMLElement>} */
     const parts = this.#parts = {
       label: h("span", {}, this.#text("choose")),
@@ -98,7 +101,7 @@ export class SerupaSearch extends HTMLElement {
       more: h("p", { class: "more", hidden: true }, h("button", { type: "button", class: "button", part: "button more", onclick: () => this.#ask({ more: true }) }, this.#text("more"))),
     };
     parts.drop = h("div", { class: "drop", part: "drop" },
-      parts.photo, h("label", { class: "button choose", part: "button choose" }, parts.label, input), h("span", { class: "soft mouse-only" }, this.#text("drop")));
+      parts.photo, h("label", { class: "button choose", part: "button choose" }, parts.label, input), h("span", { class: "soft mouse-only" }, this.#text("drop")), words);
     this.shadowRoot.append(h("section", { "aria-label": this.#text("title") }, parts.drop, parts.status, parts.grid, parts.more));
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) parts.drop.addEventListener(type, this);
     const item = this.getAttribute("item");
@@ -139,6 +142,13 @@ export class SerupaSearch extends HTMLElement {
     await this.#ask();
   }
 
+  /** Search by words, beside the photo or item if there is one. @param {string} words */
+  async describe(words) {
+    this.#words = words.trim();
+    if (!this.#query && !this.#words) return;
+    await this.#ask();
+  }
+
   handleEvent(event) {
     event.preventDefault();
     this.#parts.drop.classList.toggle("over", event.type === "dragenter" || event.type === "dragover");
@@ -163,12 +173,14 @@ export class SerupaSearch extends HTMLElement {
     const client = new Client({ server: get("server") ?? new URL(import.meta.url).origin, key: get("key") });
     const choices = {
       k: Number(get("k")) || 12, by: get("by") ?? "product", sort: get("sort"), offset: more ? this.#answer.hits.length : 0,
+      text: this.#words || undefined,
       where: (get("where") ?? "").split("\n").map((line) => line.trim()).filter(Boolean),
     };
     grid.classList.add("busy");
     status.textContent = this.#text("looking");
     try {
-      const answer = await this.#query(client, choices, signal);
+      const ask = this.#query ?? ((asking, wanted, stop) => asking.search(null, wanted, stop)); // words alone
+      const answer = await ask(client, choices, signal);
       const hits = more ? [...this.#answer.hits, ...answer.hits] : answer.hits;
       this.#answer = { ...answer, hits };
       const cards = answer.hits.map((hit) => this.#card(client, hit));
