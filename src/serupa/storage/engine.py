@@ -302,7 +302,7 @@ def point_of(record: Any) -> Point:
     """Return the point that an engine's record or scored point stands for, without its terms."""
     payload = record.payload or {}
     vectors = record.vector if isinstance(record.vector, dict) else {}
-    named = {name: np.asarray(values, np.float32) for name, values in vectors.items()}
+    named = {name: np.asarray(values, np.float32) for name, values in vectors.items() if name != WORDS}
     return Point(payload["id"], named, payload)
 
 
