@@ -135,6 +135,8 @@ def test_what_takes_a_while_says_so(window: Window) -> None:
     page.route("**/api/v1/outfits", lambda route: waiting.append(route))
     page.locator("#complete").click()
     assert page.locator("#said .wait").inner_text() == "Looking …"
+    while not waiting:
+        page.wait_for_timeout(20)
     problem = '{"status": 503, "code": "time", "detail": "no answer within 30 s"}'
     waiting[0].fulfill(status=503, body=problem, headers={"Retry-After": "1"})
     page.wait_for_selector("#said .strip")
@@ -186,6 +188,50 @@ def test_recent_photos_are_kept_here_and_can_be_forgotten(window: Window, sample
     page.wait_for_selector("#samples a", state="detached")
     page.get_by_role("button", name="Undo").click()
     page.wait_for_selector("#samples a[href*='upload']")
+
+
+# Words
+
+
+def test_words_alone_and_beside_a_photo(window: Window, sample_photo: Path) -> None:
+    page = window.open()
+    sent: list[bytes] = []
+    told = [
+        {"text": "red", "role": "color", "value": "red", "found": True},
+        {"text": "jackt", "role": "kind", "value": "jacket", "found": True},
+        {"text": "zeppelin", "role": "word", "value": "zeppelin", "found": False},
+    ]
+
+    def answer(route: Route) -> None:
+        sent.append(route.request.post_data_buffer or b"")
+        understood = [one for one in told if str(one["text"]).encode() in sent[-1]]
+        found = {"metric": "cosine", "encoder": "e", "timing_ms": {}, "offset": 0, "more": False}
+        route.fulfill(json=found | {"hits": [hit(1, name="Red jacket")], "understood": understood})
+
+    page.route("**/api/v1/search", answer)
+    field = page.locator("#start [data-ask] input")
+    field.fill("red jackt zeppelin")
+    field.press("Enter")
+    settled(page)
+    assert page.url.endswith("/?text=red+jackt+zeppelin")
+    assert page.get_by_role("heading", level=1).text_content() == "\u201cred jackt zeppelin\u201d"
+    assert page.locator(".chip span").all_inner_texts() == ["red", "jackt: jacket", "zeppelin"]
+    assert page.locator(".chip.none").inner_text() == "zeppelin"
+    assert b'name="photo"' not in sent[-1]
+    after(page, lambda: page.locator(".chip.none").click())
+    assert page.url.endswith("/?text=red+jackt")
+    after(page, lambda: page.set_input_files("#with-photo", sample_photo))
+    assert re.search(r"\?q=upload:\w+&text=red\+jackt$", page.url)
+    assert b'name="photo"' in sent[-1]
+    assert b"red jackt" in sent[-1]
+    field = page.locator("#found [data-ask] input")
+    assert field.input_value() == "red jackt"
+    field.fill("")
+    after(page, lambda: field.press("Enter"))
+    assert "text=" not in page.url
+    assert page.locator("#asked option").evaluate_all("all => all.map(one => one.value)") == [
+        "red jackt zeppelin"
+    ]
 
 
 # Filters

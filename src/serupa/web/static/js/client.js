@@ -40,6 +40,7 @@
  * @property {string} [metric] cosine, euclidean or manhattan, where the catalogue has it
  * @property {"item" | "product"} [by]
  * @property {string} [sort] the order of what is alike: a field such as "price", or "-price"
+ * @property {string} [text] words, alone or beside the photo
  * @property {string[]} [where] filters, such as "color=Black|Blue" and "price=10..50"
  * @property {string | null} [crop] the part of the photo, "x,y,w,h" in fractions of its sides
  * @property {string} [kind] the kind of garment to prefer; "any" compares the look alone
@@ -80,8 +81,8 @@ export class Client {
   }
 
   /**
-   * What looks like a photo.
-   * @param {Blob} photo
+   * What looks like a photo, has some words (`choices.text`), or both.
+   * @param {Blob | null} photo
    * @param {Choices} [choices]
    * @param {AbortSignal} [signal]
    * @returns {Promise<Answer>}

@@ -48,6 +48,8 @@ export class Filters {
     this.state = state;
     this.onChange = onChange;
     this.menus = [];
+    /** @type {any[]} what the words of the query were taken for */
+    this.understood = [];
     addEventListener("scroll", () => this.#placeOpen(), { passive: true });
     addEventListener("resize", () => this.#placeOpen());
   }
@@ -98,14 +100,16 @@ export class Filters {
   }
 
   /** Show what an answer says of the query, as chips that take it away. */
-  showAnswer({ kind = null }) {
+  showAnswer({ kind = null, understood = [] }) {
     this.kind = kind;
+    this.understood = understood;
     this.#chips();
   }
 
   /** Show a state: ticks, numbers and chips. */
   sync(state) {
     if (state.q !== this.state.q) this.kind = null;
+    if (state.text !== this.state.text) this.understood = [];
     const changed = state !== this.state;
     this.state = state;
     if (changed || !this.fields) this.#refresh();
@@ -277,6 +281,14 @@ export class Filters {
       const kind = t(`kind_${this.kind}`);
       chips.unshift(chip(t("looks_like", { kind }), () => this.onChange({ kind: "any" })));
     }
+    chips.unshift(...this.understood.map(({ text, role, value, found }) => {
+      const name = role === "word" ? value : t(`${role}_${value}`);
+      const piece = chip(name.toLocaleLowerCase(language) === text.toLocaleLowerCase(language) ? text : `${text}: ${name}`,
+        () => this.onChange({ text: without(this.state.text, text) }));
+      piece.classList.toggle("none", !found);
+      if (!found) piece.title = t("nobody_has", { text });
+      return piece;
+    }));
     if (filtered > 1) {
       chips.push(h("button", { type: "button", class: "chip clear", onclick: () => {
         this.onChange({ where: new Map() });
@@ -288,3 +300,6 @@ export class Filters {
 }
 
 const valueName = (value) => (value === "true" || value === "false" ? t(value) : shown(value));
+
+/** A text without one of its pieces, as it was written. */
+const without = (text, piece) => text.replace(piece, " ").replace(/\s+/g, " ").trim();

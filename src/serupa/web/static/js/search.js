@@ -15,6 +15,8 @@ import { offerUndo } from "./undo.js";
 
 const PATIENCE = 120; // ms before a photo that is being opened changes what is shown
 const RECENT = 6;
+const ASKED = "serupa:asked"; // what was asked in words lately, on this device
+const REMEMBERED = 8;
 const VARIED = 0.5; // how unlike each other things are that are shown for a filter alone
 
 const main = $("#main");
@@ -49,7 +51,9 @@ async function ask(part, signal) {
   const { state, query } = page;
   const { metric, by, sort, kind } = state;
   const choices = { ...part, metric, by, sort, where: conditions(state.where) };
-  if (!query) return api.recommend({ ...part, taste: "{}", diversity: VARIED, where: choices.where }, signal);
+  if (!query && !state.text) return api.recommend({ ...part, taste: "{}", diversity: VARIED, where: choices.where }, signal);
+  if (state.text) choices.text = state.text;
+  if (!query) return api.search(null, { ...choices, kind }, signal);
   const crop = state.crop && cropText(state.crop);
   try {
     if (query.photo) return await api.search(query.photo.blob, { ...choices, kind, crop }, signal);
@@ -83,6 +87,7 @@ async function run({ entry = null, upTo = 0 } = {}) {
   view("results");
   main.classList.toggle("no-photo", !state.q);
   filters.sync(state);
+  for (const field of $$("[data-ask] input")) field.value = state.text;
   $("#whole").disabled = !state.crop;
   if ((page.query?.q ?? "") !== state.q) {
     results.forget();
@@ -124,7 +129,9 @@ async function loadQuery(q) {
 function title() {
   const { state, query } = page;
   const values = [...state.where.values()].flatMap((condition) => condition.values ?? []).map((one) => lastOf(plain(one)));
-  const name = !query ? values.join(", ") || t("results") : query.name ? t("like_item", { name: query.name }) : t("like_photo");
+  const seen = query && (query.name ? t("like_item", { name: query.name }) : t("like_photo"));
+  const asked = state.text && t("quoted", { text: state.text });
+  const name = [seen, asked].filter(Boolean).join(", ") || values.join(", ") || t("results");
   $("#results-title").textContent = name;
   document.title = `${name} – ${t("site")}`;
 }
@@ -223,14 +230,43 @@ function bring(data) {
   return refuse(new Problem("elsewhere"));
 }
 
-for (const id of ["browse", "camera", "another"]) {
+for (const id of ["browse", "camera", "another", "with-photo"]) {
   $(`#${id}`).addEventListener("change", ({ target }) => {
     take(target.files[0]);
     target.value = ""; // so that the same file can be chosen again
   });
 }
+/* Words, alone or beside the photo */
+
+function asked() {
+  try {
+    return JSON.parse(localStorage.getItem(ASKED)) ?? [];
+  } catch {
+    return [];
+  }
+}
+
+function rememberAsked(texts) {
+  try {
+    localStorage.setItem(ASKED, JSON.stringify(texts.slice(0, REMEMBERED)));
+  } catch {
+    // then nothing is offered again
+  }
+  $("#asked").replaceChildren(...texts.map((text) => h("option", { value: text })));
+}
+
+for (const form of $$("[data-ask]")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = $("input", form).value.trim();
+    if (text) rememberAsked([text, ...asked().filter((one) => one !== text)]);
+    if (text !== page.state.text) go({ text });
+  });
+}
+rememberAsked(asked());
+
 $("#drop").addEventListener("click", (event) => {
-  if (!event.target.closest("label, input, button, a, .notice, :has([data-state=empty])")) $("#browse").click();
+  if (!event.target.closest("form, label, input, button, a, .notice, :has([data-state=empty])")) $("#browse").click();
 });
 $("#whole").addEventListener("click", () => {
   frame.reset();
@@ -290,13 +326,14 @@ async function showRecent() {
 }
 
 async function forgetRecent() {
-  const back = await forget(await recent());
+  const [back, texts] = [await forget(await recent()), asked()];
+  rememberAsked([]);
   const place = $("#samples");
   const [heading, list] = [$("h2", place), $("ul", place)];
   heading.replaceChildren();
   list.replaceChildren();
   main.focus({ preventScroll: true });
-  offerUndo(t("recent_forgotten"), async () => (await back(), showRecent()));
+  offerUndo(t("recent_forgotten"), async () => (await back(), rememberAsked(texts), showRecent()));
 }
 
 for (const cost of $$("#start [data-offer]")) cost.replaceChildren(...costOf(JSON.parse(cost.dataset.offer)).filter(Boolean));
