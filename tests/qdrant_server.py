@@ -38,6 +38,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serupa.catalog.words import terms_of
 from serupa.storage.engine import point_of, point_uuid
 from serupa.storage.local.snapshot import points_of_snapshot
 from serupa.storage.local.store import LocalStore
@@ -109,7 +110,8 @@ class Engine:
 
     def points_of(self, name: str, shard: int) -> list[Any]:
         """Return the points that are dealt to a shard, by their ids."""
-        found, _ = self.client.scroll(name, limit=10**6, with_payload=True, with_vectors=True)
+        vectors = list(self.client.get_collection(name).config.params.vectors)
+        found, _ = self.client.scroll(name, limit=10**6, with_payload=True, with_vectors=vectors)
         shards = len(self.placements[name])
         return [point for point in found if zlib.crc32(str(point.id).encode()) % shards == shard]
 
@@ -158,7 +160,14 @@ class Engine:
 
     def recover(self, name: str, shard: int, data: bytes) -> None:
         """Let a shard be what a snapshot holds."""
-        vectors = tuple(self.client.get_collection(name).config.params.vectors)
+        params = self.client.get_collection(name).config.params
+        vectors = tuple(params.vectors)
+
+        def words(payload: Any) -> dict[str, Any]:
+            terms = terms_of(payload)
+            sparse = models.SparseVector(indices=list(terms), values=list(terms.values()))
+            return dict.fromkeys(params.sparse_vectors or (), sparse)
+
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "snapshot"
             file.write_bytes(data)
@@ -166,7 +175,7 @@ class Engine:
                 points = [
                     models.PointStruct(
                         id=point_uuid(p.id),
-                        vector={n: v.tolist() for n, v in p.vectors.items()},
+                        vector={n: v.tolist() for n, v in p.vectors.items()} | words(p.payload),
                         payload=dict(p.payload),
                     )
                     for p in batch

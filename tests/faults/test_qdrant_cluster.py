@@ -408,6 +408,7 @@ def test_backup_of_a_server_comes_back_on_another_and_in_a_directory(
         catalog.add(items)
         catalog.use_whitening(whitening(catalog))
         wanted = catalog.similar("item-00", k=5)
+        by_words = {hit.item.id for hit in catalog.search(text="dress", k=24)}
         any_cluster.stop(0)  # each shard has a replica elsewhere
         made = backups.backup(address, file)
         any_cluster.start(0)
@@ -421,6 +422,7 @@ def test_backup_of_a_server_comes_back_on_another_and_in_a_directory(
     with Catalog.open(again) as catalog:
         wait_until_whole(again, catalog.manifest.store, 2)
         same_hits(catalog.similar("item-00", k=5), wanted)
+        assert {hit.item.id for hit in catalog.search(text="dress", k=24)} == by_words
         assert catalog.manifest.layout == StoreLayout(shards=2, replicas=2)
         assert server.check(catalog, deep=True).faults == []
         with pytest.raises(ConflictError, match="already"):
