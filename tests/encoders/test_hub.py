@@ -150,7 +150,7 @@ def test_what_goes_wrong_with_the_hub_is_said_in_a_line(folder: Path, hub: Hub) 
         "hf:tiny/clip@v9": "NotFoundError tiny/clip: the hub has no such revision of it",
         "hf:tiny/gated": "UnavailableError tiny/gated: the hub gives it only to people who accepted",
         "hf:tiny/torch": "InvalidInputError hf:tiny/torch: has no onnx/vision_model*.onnx or onnx",
-        "hf:tiny/half": r"InvalidInputError hf:tiny/half: has no onnx.*; it has fp16: give --precision",
+        "hf:tiny/half": r"InvalidInputError hf:tiny/half: has no onnx.*; it has fp16: choose with",
         "hf:tiny/mute": "InvalidInputError hf:tiny/mute: has a graph for words, but no tokenizer.json",
         "hf:tiny/odd": "InvalidInputError hf:tiny/odd: its preprocessor_config.json makes no square",
         "hf:tiny/list": "InvalidInputError hf:tiny/list: its configuration is not understood",

@@ -313,7 +313,7 @@ class _Repository:
     def _other_precisions(self) -> str:
         others = [one for one in _FILES if self._choose("vision_model", "model", precision=one)]
         if others:
-            return f"it has {', '.join(others)}: give --precision"
+            return f"it has {', '.join(others)}: choose with --precision"
         return "look for an export of it, such as those of onnx-community"
 
     def _fetch(self, file: str) -> Path:
