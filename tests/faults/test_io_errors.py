@@ -40,6 +40,7 @@ def test_a_call_that_fails(nursery: Nursery, root: Path, memory: Path, stock: St
     try:
         count = nursery.ask({"job": job, "args": {"root": str(root)}, "fail": how})["count"]
         assert count > 5
+        print(f"{job}: {count} calls, {min(ERRORS, count)} failed")
         for at in sorted(rng.sample(range(count), min(ERRORS, count))):
             shutil.rmtree(root)
             copy_tree(before, root)

@@ -109,6 +109,7 @@ def test_what_was_acknowledged_is_there(recorded: Callable[[str], Cut], job: str
     done = recorded(job)
     cuts = [cut for cut in done.cuts if not cut["without"]]
     assert len(cuts) > 3
+    print(f"{job}: {len(cuts)} power cuts")
     for cut in cuts:
         try:
             done.check(cut)
@@ -129,5 +130,6 @@ def test_each_flush_is_needed(recorded: Callable[[str], Cut]) -> None:
                 except AssertionError:
                     needed[place] = True
     assert len(needed) > 12
+    print(f"{len(needed)} places that flush")
     idle = [place for place, is_needed in needed.items() if not is_needed]
     assert not idle, "\n".join(idle)
