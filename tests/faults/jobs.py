@@ -49,6 +49,10 @@ def snapshot(root: str, tell: Tell) -> None:
                 },
                 "embeddings": dict(zip(ids, np.round(embeddings, 4).tolist(), strict=True)),
                 "found": [[(h.item.id, round(h.distance, 4)) for h in catalog.ask(one)] for one in asked],
+                "words": [
+                    [hit.item.id for hit in catalog.ask(SearchRequest(text=f"i{n:03}", k=5))]
+                    for n in range(4)
+                ],
                 "similar": [[hit.item.id for hit in catalog.similar(one, 5)] for one in sorted(ids)[:4]],
                 "facets": {n: catalog.facets(n) for n, k in catalog.manifest.fields.items() if k != "words"},
                 "red": sorted(item.id for item in catalog.items({"color": "red"})),

@@ -140,10 +140,18 @@ class LocalStore(EngineStore):
             self._names = dict(self._listing(self.directory))
         elif self._scanned:
             self.verify()
+            self._renew_words()
         else:  # reading everything takes minutes
             self._tally.check_count(self.count())
         if self._scanned and not self._tally.is_known:
             self.verify()
+
+    def _renew_words(self) -> None:
+        """Write what points are found by in words anew: after a kill it may be that of before a change."""
+        with contextlib.suppress(UnavailableError):  # no room now
+            for batch in self.scroll():
+                for operation in self._new_words([point.payload for point in batch]):
+                    self._shard.update(operation)
 
     def verify(self) -> int:
         """Compare every point with what was stored; return how many there are.
@@ -301,13 +309,14 @@ class LocalStore(EngineStore):
             there = [payload for payload in payloads if payload["id"] in before]
             after = {one["id"]: Point(one["id"], before[one["id"]].vectors, one) for one in there}
             replaced = [replace([point_uuid(one["id"])], dict(one)) for one in there]
-            words = [
-                self._api.PointVectors(point_uuid(one["id"]), terms)
-                for one in there
-                if (terms := self._words(one))
-            ]
-            moved = [self._api.UpdateOperation.update_vectors(words)] if words else []
-            self._change(before, after, replaced + moved)
+            self._change(before, after, replaced + self._new_words(there))
+
+    def _new_words(self, payloads: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Return what is to be done to find these points by their words."""
+        if self._terms is None or not payloads:
+            return []
+        points = [self._api.PointVectors(point_uuid(one["id"]), self._words(one)) for one in payloads]
+        return [self._api.UpdateOperation.update_vectors(points)]
 
     def _whole(self, ids: Sequence[str]) -> dict[str, Point]:
         return self.get(ids, vectors=tuple(self._dimensions))
