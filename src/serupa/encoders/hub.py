@@ -7,6 +7,7 @@ then on anything else is refused.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -31,12 +32,10 @@ _NAME = re.compile(
 _FILES = {"float": ("",), "fp16": ("_fp16",), "int8": ("_int8", "_quantized", "_uint8")}
 """What the files of a precision end in, best first."""
 
-PRECISIONS = tuple(_FILES)
-
 _PIXELS = "pixel_values"
 _IMAGE_OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
 _TEXT_OUTPUTS = ("text_embeds", "pooler_output")
-_FIRST_TOKEN = ("vit", "deit", "dino", "dinov2", "dinov2_with_registers", "dinov3_vit", "ijepa")
+_FIRST_TOKEN = ("vit", "deit", "dino", "dinov2", "dinov2_with_registers", "dinov3_vit")
 """Networks whose class token describes a photo; their pooler, if any, was trained for something else."""
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
 _LARGEST_CONFIG = 2**22
@@ -88,21 +87,6 @@ def with_precision(name: str, precision: str) -> str:
     return f"{plain}+{precision}" + (f"@{revision}" if revision else "")
 
 
-def kept_card(name: str) -> Card | None:
-    """Return the card that was made of a hub's encoder before, if one was; the hub is not asked.
-
-    Raises
-    ------
-    UsageError
-        If the name is not a hub's.
-    """
-    try:
-        values = msgspec.json.decode(_kept(Name.parse(name)).read_bytes(), type=dict[str, Any])
-        return Card.from_dict(values)
-    except (OSError, ValueError, InvalidInputError):
-        return None  # not there, or not what was written: it can be made again
-
-
 def hub_card(name: str, *, renew: bool = False, download: bool = True) -> Card:
     """Return the card of an encoder of the hub: from the cache, or made of its files.
 
@@ -130,9 +114,11 @@ def hub_card(name: str, *, renew: bool = False, download: bool = True) -> Card:
         If a file is not the one that is known.
     """
     parsed = Name.parse(name)
-    kept = kept_card(name)
-    if kept is not None and (not renew or is_offline()):
-        return kept
+    if not renew or is_offline():
+        with contextlib.suppress(
+            OSError, ValueError, InvalidInputError
+        ):  # not there, or not what was written
+            return Card.from_dict(msgspec.json.decode(_kept(parsed).read_bytes(), type=dict[str, Any]))
     if is_offline():
         problem = "is not on this machine, and HF_HUB_OFFLINE keeps the hub from being asked"
         raise UnavailableError(name, problem, f"unset it and run: serupa encoders fetch {name}")
