@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serupa import Catalog
+from serupa import Catalog, Item
 from serupa.catalog.backup import check
 from serupa.catalog.query import SearchRequest
+from serupa.catalog.reindex import rewrite
 from serupa.errors import ConflictError, DamagedError, UnavailableError
 from serupa.learning.whitening import Whitening, fit_whitening
 from serupa.storage.local.backend import LocalBackend
@@ -122,3 +126,27 @@ def test_a_catalogue_that_may_only_be_read_answers(tmp_path: Path, monkeypatch: 
     assert check(path) == 40
     assert not list(copies.iterdir())
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
+
+
+def test_what_changes_while_a_draft_is_made_is_in_it(tmp_path: Path, items: list[Item]) -> None:
+    """Also an attribute that no item had before; and after the catalogue is opened again."""
+    new = Item("late", items[5].image, "P9", {"newly": 7.0})
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        catalog.add([new, replace(items[1], attributes={"name": "changed"})])
+        catalog.remove([items[0].id])
+        yield
+
+    with Catalog.create(tmp_path / "catalog") as catalog:
+        catalog.add(items[:4])
+        rewrite(catalog, catalog.manifest, None, alone=alone)
+        before = {item.id: item for item in catalog.items()}
+    with Catalog.open(tmp_path / "catalog") as catalog:
+        after = {item.id: item for item in catalog.items()}
+        assert before == after
+        assert after.keys() == {"late", *(item.id for item in items[1:4])}
+        assert after[items[1].id].name == "changed" and after["late"].attributes == {"newly": 7.0}
+        assert catalog.manifest.fields["newly"] == "number"
+        assert [item.id for item in catalog.items({"newly": {"gte": 1}})] == ["late"]
+        assert catalog.search(items[5].image, 1).hits[0].item.id == "late"

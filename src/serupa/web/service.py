@@ -20,7 +20,7 @@ from serupa.catalog.query import SearchRequest, check
 from serupa.catalog.reindex import Alone
 from serupa.catalog.results import SearchResult
 from serupa.catalog.schema import content_of
-from serupa.errors import SerupaError, UsageError
+from serupa.errors import SerupaError, UnavailableError, UsageError
 from serupa.events.log import Event, EventLog, folder_of
 from serupa.files import http
 from serupa.files.cache import cache_dir
@@ -208,29 +208,33 @@ class Service:
         return self._writer.submit(work).result()
 
     def exchanging(self, work: Callable[[Alone], _T]) -> _T:
-        """Run something, out of a job, that exchanges the catalogue's store: other changes wait for it.
+        """Run something, in a job, that exchanges the catalogue's store: others wait for its last step alone.
 
-        Learning reads for long: it is waited for first, so that searches wait for the last step alone.
+        Learning reads for long, and a change is to be whole: they are waited for before searches are.
         """
 
         @contextmanager
         def alone() -> Iterator[None]:
-            begun, ended = threading.Event(), threading.Event()
+            ended = threading.Event()
 
-            def hold() -> None:
+            def hold(begun: threading.Event) -> None:
                 begun.set()
                 ended.wait()
 
-            self._learner.submit(hold)
-            begun.wait()
             try:
+                for threads in (self._learner, self._writer):
+                    begun = threading.Event()
+                    holding = threads.submit(hold, begun)
+                    while not begun.wait(0.1):
+                        if holding.cancelled():
+                            raise UnavailableError("the server", "is stopping")
                 with self.shared.alone():
                     yield
             finally:
                 ended.set()
 
         try:
-            return self._writer.submit(work, alone).result()
+            return work(alone)
         finally:
             self._changes += 1
             self._loop.call_soon_threadsafe(self._taught.set)

@@ -309,6 +309,7 @@ class LocalDraft:
     def __enter__(self) -> Self:
         self._replaced.replacing.acquire()
         self._before = self._manifest = self._backend.load()
+        self._changes = self._replaced.changes
         return self
 
     def create(self, manifest: CatalogManifest, tuning: bytes | None, terms: TermsOf) -> VectorStore:
@@ -317,9 +318,15 @@ class LocalDraft:
         return self._store
 
     def commit(self, catch_up: Callable[[], None]) -> CatalogManifest:
-        """Replace catalog.json: nobody else can have written meanwhile."""
+        """Replace catalog.json; who has the catalogue open may have written until now."""
         if self._store is not None:
-            self._manifest = replace(self._manifest, store=self._store.directory.name)
+            fields = self._backend.load().fields
+            for name in fields.keys() - self._before.fields.keys():
+                self._store.index_field(name, fields[name])
+            if self._replaced.changes != self._changes:
+                catch_up()
+                self._store.flush()
+            self._manifest = replace(self._manifest, store=self._store.directory.name, fields=fields)
         self._backend.write(self._manifest)
         return self._manifest
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -113,7 +112,7 @@ class LocalStore(EngineStore):
         self._dimensions = dict(dimensions)
         self._terms = terms
         self._named, self._searched = len(dimensions), len(dimensions.keys() - {"raw"})
-        self._unflushed, self._changed = 0, _LEAST_CHANGES
+        self._unflushed, self.changes = 0, _LEAST_CHANGES
         self._quantized = _is_quantized(directory)
         is_new = not os.path.lexists(directory)
         if is_new:
@@ -343,7 +342,7 @@ class LocalStore(EngineStore):
 
     def _count_unflushed(self, points: int) -> None:
         self._unflushed += points
-        self._changed += points
+        self.changes += points
         if self._unflushed >= _FLUSH_EVERY:
             self.flush()
             if self._shard.info().points_count - self.indexed() >= _SEGMENT_POINTS:
@@ -516,7 +515,7 @@ class LocalStore(EngineStore):
         """Rebuild, unless somebody does, or replaces the files in another way."""
         if self.replacing.acquire(blocking=False):
             try:
-                self._changed = 0
+                self.changes = 0
                 self._rebuild()
                 self._adapt()
             finally:
@@ -524,7 +523,7 @@ class LocalStore(EngineStore):
 
     def _is_due(self) -> bool:
         """Whether a graph is missing, or much room is taken by what was removed or replaced."""
-        if self._read_only or self._changed < _LEAST_CHANGES:
+        if self._read_only or self.changes < _LEAST_CHANGES:
             return False
         points = int(self._shard.info().points_count)
         if points >= EXACT_BELOW and not (self._quantized and points - self.indexed() < EXACT_BELOW):
@@ -602,9 +601,11 @@ class LocalStore(EngineStore):
         return self
 
     def close(self, *, keep: bool = True) -> None:
-        """Write everything, unless the files are not kept, and let go of them."""
+        """Write everything, unless the files are not kept, and let go of them; a second time does nothing."""
         self._builder.stop()
-        with self.replacing, contextlib.suppress(AttributeError):
+        with self.replacing:
+            if not hasattr(self, "_shard"):
+                return
             if keep:
                 self.flush()
                 if not self._read_only:
