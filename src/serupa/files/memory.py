@@ -11,6 +11,13 @@ _MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * 2**20
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 64 * 2**20
 
 
+def give_back_memory() -> None:
+    """Have the C library return what is free to the system: after work that took much, and is done rarely."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 @cache
 def keep_freed_memory() -> None:
     """Ask the C library not to return every piece of freed memory to the system at once.

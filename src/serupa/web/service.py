@@ -24,6 +24,7 @@ from serupa.errors import SerupaError, UnavailableError, UsageError
 from serupa.events.log import Event, EventLog, folder_of
 from serupa.files import http
 from serupa.files.cache import cache_dir
+from serupa.files.memory import give_back_memory
 from serupa.images import Crop
 from serupa.styling.advisor import Advisor
 from serupa.styling.shopfront import Shopfront
@@ -236,6 +237,7 @@ class Service:
         try:
             return work(alone)
         finally:
+            give_back_memory()
             self._changes += 1
             self._loop.call_soon_threadsafe(self._taught.set)
 
@@ -338,6 +340,7 @@ class Service:
                 self._advice = await loop.run_in_executor(
                     self._learner, Advice.of, self.catalog, self._shopfront
                 )
+                await loop.run_in_executor(self._learner, give_back_memory)
             except SerupaError as error:  # such as an item that was removed meanwhile
                 errors.warning("nothing could be learned from the catalogue for advice: %s", log_text(error))
             except Exception:
