@@ -1,7 +1,7 @@
 """Take a screenshot of every state of the page: python bench/screenshots.py URL PHOTO FOLDER.
 
-URL is a running server (``serupa serve -c DIR``), PHOTO what to search with. Each state is taken on a desk
-and on a phone, light and dark. Needs playwright and Chromium (SERUPA_CHROMIUM, or on the path).
+URL is a running server (``serupa serve -c DIR``), PHOTO what to search with. Each state is taken on a desk,
+a tablet and a phone, light and dark. Needs playwright and Chromium (SERUPA_CHROMIUM, or on the path).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 SHAPES = {
     "desk": {"viewport": {"width": 1280, "height": 900}},
+    "tablet": {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "device_scale_factor": 2},
     "phone": {
         "viewport": {"width": 390, "height": 844},
         "has_touch": True,
@@ -37,7 +38,8 @@ def pictured(page: Page) -> None:
     page.wait_for_function(
         """() => [...document.images].every((one) => {
           const box = one.getBoundingClientRect();
-          return one.complete || !one.getAttribute("src") || box.bottom < 0 || box.top > innerHeight;
+          if (one.complete || !one.getAttribute("src") || !one.checkVisibility()) return true;
+          return box.bottom < 0 || box.top > innerHeight;
         })"""
     )
     page.wait_for_timeout(250)
@@ -159,7 +161,7 @@ def no_result(page: Page, photo: Path) -> None:
 
 def product(page: Page, photo: Path) -> None:
     search(page, photo)
-    page.goto(page.locator(".name").nth(1).get_attribute("href") or "")
+    page.goto(page.locator("#grid .name").nth(1).get_attribute("href") or "")
     settle(page)
 
 
@@ -224,19 +226,55 @@ def lost(page: Page, photo: Path) -> None:
     page.wait_for_load_state("networkidle")
 
 
-def empty(page: Page, photo: Path) -> None:
-    nothing: dict[str, object] = {"items": 0, "products": 0, "metrics": ["cosine"]}
-    page.route("**/api/v1/info", lambda route: route.fulfill(json=nothing))
-    page.route("**/api/v1/facets", lambda route: route.fulfill(json={"fields": []}))
-    page.route("**/api/v1/items?*", lambda route: route.fulfill(json={"items": [], "more": False}))
+def words(page: Page, photo: Path) -> None:
+    page.goto("/?text=blue+jackt+zeppelin")
+    settle(page)
+
+
+def words_beside_a_photo(page: Page, photo: Path) -> None:
+    search(page, photo)
+    page.goto(page.url + "&text=blue")
+    settle(page)
+
+
+def category(page: Page, photo: Path) -> None:
     page.goto("/")
-    page.wait_for_selector("[data-state]")
+    page.locator(".kinds a").first.click()
+    settle(page)
+
+
+def outfit(page: Page, photo: Path) -> None:
+    product(page, photo)
+    page.locator("#complete").click()
+    page.wait_for_selector("#said .outfit, #said .strip", timeout=60_000)
+    pictured(page)
+
+
+def for_you(page: Page, photo: Path) -> None:
+    search(page, photo)
+    for number in range(3):
+        page.locator("#grid .heart").nth(number).click()
+    page.goto("/for-you")
+    settle(page)
+
+
+def wardrobe(page: Page, photo: Path) -> None:
+    page.goto("/wardrobe")
+    page.set_input_files("#add-piece", photo)
+    page.wait_for_selector(".piece", timeout=60_000)
+
+
+def forgotten(page: Page, photo: Path) -> None:
+    wardrobe(page, photo)
+    page.locator("#forget-wardrobe").click()
+    page.wait_for_selector(".undo")
 
 
 STATES: list[Callable[[Page, Path], None]] = [
     first, dragging, indonesian, waiting, results, results_scrolled, results_end, region, filters, filtered,
     more_filters, options, why, no_result, product, product_alike, missing, text_file,
-    text_file_beside_results, too_large, damaged, gone, busy, lost, empty,
+    text_file_beside_results, too_large, damaged, gone, busy, lost, words, words_beside_a_photo, category,
+    outfit, for_you, wardrobe, forgotten,
 ]  # fmt: skip
 
 
