@@ -125,6 +125,7 @@ def test_words_beside_a_photo(shop: Catalog, items: list[Item]) -> None:
         assert hit.distance == pytest.approx(plain[hit.item.id], abs=1e-5)
     nothing = shop.search(photo, 3, text="qqqq")
     assert [hit.item.id for hit in nothing] == [hit.item.id for hit in shop.search(photo, 3)]
+    assert shop.search(photo, 3, text="red", where={"category": "Women/Dresses", "color": "Red"}).hits == ()
     (alone,) = {hit.item.id for hit in shop.search(photo, 1, text="montana", text_weight=1.0)}
     assert alone == "jacket-black"
     look = [hit.item.id for hit in shop.search(photo, 3, text="red", text_weight=0.0)]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from serupa.images import Crop, Photo
     from serupa.recommend.engine import Example, ExamplePoints
 
-TEXT_WEIGHT = 0.5
+TEXT_WEIGHT = 0.4
 """The share of the words in the ranking beside a photo; chosen by bench/words.py."""
 LONGEST_TEXT = 500
 
@@ -49,6 +49,7 @@ ALIKE = 0.6
 """How similar they are at least, as a share of the first's similarity: where kinds count, what is of another
 kind than asked for mostly lies below it (two shops, 20 photos, 13 items); it may not come first."""
 
+_USUAL_SCORE = 2.5  # about that of an item which has one common word, such as a colour
 _CANDIDATES = 256  # by look and by words each, that are ranked by both
 _LOOKUP = 256  # points read from the store at once
 _TOGETHER = 64  # queries that an index answers at once
@@ -458,8 +459,8 @@ def _found(
         found = store.search_with_words(
             query.vector, metric, asked.terms, limit, where=where, exclude=exclude, exact=exact
         )
-        found = [replace(one, words=asked.share(one.words)) for one in found]
-        return _by_both(found, limit, request.text_weight)
+        found = _by_both(found, limit, request.text_weight)
+        return [replace(one, words=asked.share(one.words)) for one in found]
 
     limit = end if request.by == "item" else 4 * end
     if asked is not None:
@@ -475,13 +476,16 @@ def _found(
 def _by_both(neighbors: Sequence[Neighbor], limit: int, weight: float) -> list[Neighbor]:
     """Order what is near, or has the words, by the weighted sum of the two.
 
-    The look counts from 1 for the nearest to 0 for the last of the ``limit`` nearest, and for all beyond.
+    The look counts from 1 for the nearest to 0 for the last of the ``limit`` nearest, and for all beyond;
+    words by their score, so that a name that few items have counts more than a colour that many have.
     """
+    if not neighbors:
+        return []
     nearest, last = neighbors[0].distance, neighbors[min(limit, len(neighbors)) - 1].distance
     span = (last - nearest) or 1.0
 
     def score(one: Neighbor) -> float:
-        return weight * one.words + (1 - weight) * max(0.0, (last - one.distance) / span)
+        return weight * one.words / _USUAL_SCORE + (1 - weight) * max(0.0, (last - one.distance) / span)
 
     return sorted(neighbors, key=lambda one: (-score(one), one.distance, one.id))
 
