@@ -81,3 +81,8 @@ def test_another_order_is_one_of_what_is_alike(tmp_path: Path) -> None:
         assert [hit.rank for hit in shop.ask(replace(request, sort="-category", k=2, offset=1))] == [2, 3]
         with pytest.raises(UsageError, match="no item has such a field"):
             shop.ask(replace(request, sort="nothing"))
+
+
+def test_words_beside_a_photo_where_nothing_passes_the_filter(catalog: Catalog, items: list[Item]) -> None:
+    assert not catalog.search(items[3].image, text="hats", where=["price>=1000000"])
+    assert catalog.search(items[3].image, text="hats")

@@ -100,7 +100,9 @@ class TuneIn(StrictModel):
     """What to learn from."""
 
     label: _Field = "product_id"
-    clicks: bool = Field(False, description="Learn from what shoppers follow, too, where that helps.")
+    clicks: Annotated[
+        bool, Field(strict=True, description="Learn from what shoppers follow, where that helps.")
+    ] = False
 
 
 @admin.get("", **described("admin", "See what is indexed", AdminOut, 403, who=may_write))
