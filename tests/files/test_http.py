@@ -150,6 +150,13 @@ def test_nobody_sends_us_to_a_private_address(server: Server, other: Server, hos
     assert http.fetch(f"{other.base}/ok", LIMIT).data == b"content"  # which was named
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1]", "2852039166"])
+def test_nobody_is_asked_at_a_link_local_address(host: str) -> None:
+    """Where clouds keep the credentials of their machines; also where a table names it."""
+    with pytest.raises(UnavailableError, match="link-local"):
+        http.fetch(f"http://{host}/latest/meta-data/", LIMIT, timeout_s=1.0)
+
+
 def test_who_was_named_may_send_us_round_itself(server: Server) -> None:
     assert http.fetch(f"{server.base}/away/?to={server.base}/ok", LIMIT).data == b"content"
 

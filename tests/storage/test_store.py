@@ -351,6 +351,7 @@ def test_small_vectors_come_with_the_first_graph(tmp_path: Path, monkeypatch: py
     store.close()
 
 
+@pytest.mark.slow
 def test_searches_and_changes_go_on_while_a_graph_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,8 @@
 """Downloads over HTTP: many at once, with time limits, tried again where that helps.
 
-What somebody named is fetched wherever it is. Where a server sends us on is another matter: it would have us
-ask the machines that only we can reach. So a redirect to another host ends where that has a private address.
+What somebody named is fetched wherever it is, but for link-local addresses, where clouds keep the credentials
+of their machines, and nobody photos. Where a server sends us on is another matter: it would have us ask the
+machines that only we can reach. So a redirect to another host ends where that has a private address.
 """
 
 from __future__ import annotations
@@ -177,6 +178,17 @@ class _Hop:
     is_away: bool = False
     refused: bool = False
 
+    def refuses(self, host: str) -> bool:
+        """Tell whether no connection is made to a host."""
+        return _is_private(host, link_local=not self.is_away)
+
+    def refusal(self, url: str) -> UnavailableError:
+        """Return what is said of it."""
+        if self.is_away:
+            hint = "name that address itself, if it is meant"
+            return UnavailableError(url, "it redirects to a private address", hint)
+        return UnavailableError(url, "link-local addresses are never asked")
+
 
 _hop: ContextVar[_Hop | None] = ContextVar("_hop", default=None)
 
@@ -186,18 +198,12 @@ async def _go_on(request: httpx2.Request) -> None:
     hop = _hop.get()
     if hop is not None:
         hop.is_away = request.url.netloc.decode("ascii", "replace").lower() != hop.named.lower()
-        if hop.is_away and _is_private(request.url.host):
-            raise _led_away(str(request.url))
+        if hop.refuses(request.url.host):
+            raise hop.refusal(str(request.url))
 
 
-def _led_away(url: str) -> UnavailableError:
-    return UnavailableError(
-        url, "it redirects to a private address", "name that address itself, if it is meant"
-    )
-
-
-def _is_private(host: str) -> bool:
-    """Tell whether a host is an address, and one that not everybody can reach."""
+def _is_private(host: str, *, link_local: bool = False) -> bool:
+    """Tell whether a host is an address, and one that not everybody can reach; or a link-local one."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -207,7 +213,7 @@ def _is_private(host: str) -> bool:
             address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         else:
             address = address.ipv4_mapped or address.sixtofour or address
-    return not address.is_global or address.is_multicast
+    return address.is_link_local if link_local else not address.is_global or address.is_multicast
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -217,7 +223,7 @@ class _Loop(asyncio.SelectorEventLoop):
         self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any
     ) -> Any:
         hop = _hop.get()
-        if hop is not None and hop.is_away and _is_private(str(host)) and str(host) not in _proxies():
+        if hop is not None and hop.refuses(str(host)) and str(host) not in _proxies():
             hop.refused = True
             raise OSError("a private address")
         return await super().create_connection(protocol_factory, host, port, **more)
@@ -335,7 +341,7 @@ class _Downloads:
             raise UnavailableError(url, "it redirects without an end") from None
         except httpx2.ConnectError as error:
             if hop.refused:
-                raise _led_away(url) from None
+                raise hop.refusal(url) from None
             raise _unreachable(url, error) from None
         except (OverflowError, UnicodeError) as error:  # where a redirect leads
             raise UnavailableError(url, f"leads to no address ({_said(error)})") from None
