@@ -125,6 +125,7 @@ export class Results {
     this.held = null;
     this.options.onAnswer?.(answer);
     this.#idle();
+    this.grid.classList.toggle("shopped", answer.hits.some(({ offer }) => offer.url));
     this.grid.replaceChildren(...this.#cards(answer.hits));
     this.#settle();
     if (answer.hits.length === 0) {

@@ -29,7 +29,7 @@ export function fieldName(field) {
   return words.charAt(0).toLocaleUpperCase(language) + words.slice(1);
 }
 
-const INTERNAL = /^(?:id|sku|gtin|ean|mpn|upc|asin|view|angle|pose|content|images?|link|url|currency|handle|label|split)$|(?:^|_)(?:ids?|url|link|image|images)$/i;
+const INTERNAL = /^(?:id|sku|gtin|ean|mpn|upc|asin|view|angle|pose|content|images?|link|url|currency|handle|label|split|published|created|updated|date_added)$|(?:^|_)(?:ids?|url|link|images?|at)$/i;
 
 /** Whether a field is for the shop's own order, and tells a shopper nothing. */
 export const isInternal = (field) => INTERNAL.test(field);
