@@ -183,6 +183,8 @@ def test_recent_photos_are_kept_here_and_can_be_forgotten(window: Window, sample
     page.goto("/")
     page.wait_for_selector("#samples a[href*='upload']")
     assert after(page, lambda: page.locator("#samples a").first.click()) == ids
+    page.go_back()  # one step, not two
+    page.wait_for_selector("[data-view=start]")
     page.goto("/")
     page.get_by_role("button", name="Forget them").click()
     page.wait_for_selector("#samples a", state="detached")

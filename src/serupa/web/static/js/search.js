@@ -312,15 +312,14 @@ addEventListener("paste", (event) => {
 
 async function showRecent() {
   const photos = (await recent()).slice(0, RECENT);
-  const place = $("#samples");
-  if (photos.length === 0) return;
+  const place = $("#samples"); // not there while a large catalogue is first counted
+  if (!place || photos.length === 0) return;
   $("h2", place).replaceChildren(t("recent"), " ",
     h("button", { type: "button", class: "link", onclick: () => forgetRecent() }, t("forget_recent")));
   $("ul", place).replaceChildren(...photos.map((photo, n) => {
     const q = `upload:${photo.hash}`;
-    const again = (event) => (event.preventDefault(), go({ q, crop: null }));
     const source = URL.createObjectURL(photo.blob);
-    return h("li", {}, h("a", { href: write({ ...read(""), q }), "aria-label": t("recent_n", { n: n + 1 }), onclick: again },
+    return h("li", {}, h("a", { href: write({ ...read(""), q }), "aria-label": t("recent_n", { n: n + 1 }) },
       h("span", { class: "picture" }, h("img", { src: source, alt: "", width: "4", height: "5", onload: () => URL.revokeObjectURL(source) }))));
   }));
 }
