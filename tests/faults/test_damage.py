@@ -407,3 +407,22 @@ def test_indexes_of_fields_are_made_anew_after_a_kill(nursery: Nursery, root: Pa
         tracker.write_bytes(bytes(tracker.stat().st_size))
     (told,) = nursery.run("look", root=root)
     assert len(told["holds"]) == 30
+
+
+def test_damage_to_a_graph_is_noticed_after_a_kill(nursery: Nursery, new: Path) -> None:
+    """The engine writes these files once, and searches by them without a word."""
+    catalog = shop.catalog_of(new)
+    nursery.run("fill", root=new, count=1_100, exact_below=60)
+    nursery.run("add_and_die", root=new, exact_below=60, expect=-9)
+    (told,) = nursery.run("look", root=new, exact_below=60)
+    assert len(told["holds"]) == 1_106
+    nursery.run("add_and_die", root=new, exact_below=60, expect=-9)
+    copy_tree(catalog, new / "whole")
+    for name in ("links_compressed.bin", "quantized.data", "matrix.dat"):
+        files = list(catalog.rglob(name))
+        assert files
+        flip(files[0])
+        (told,) = nursery.run("look", root=new, exact_below=60)
+        assert str(files[0]) in told.get("refused", ""), (name, told)
+        shutil.rmtree(catalog)
+        copy_tree(new / "whole", catalog)

@@ -90,7 +90,7 @@ class GuardedShard:
         """Change the store; refused, and nothing changed, where the disk is nearly full."""
         with self._writes:
             require_room(self.directory, WRITING_BYTES + 2 * self._opened.reserve)
-            self._opened.checksums.drop()
+            self._opened.checksums.are_old = True
             self._call("update", operation)
             if self._since_copy is not None:
                 self._since_copy.append(operation)

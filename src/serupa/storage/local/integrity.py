@@ -6,8 +6,9 @@ and compared before it is opened again.
 
 While it is open they are set aside, for opening may be a change, too, when the engine has something in its
 log to repeat. They come back at the end if nothing was changed, and are written anew if something was. What a
-process that was killed leaves aside proves that files are whole where they still agree, and nothing where
-they do not: then the notes of what was stored say what must be there (`tally`).
+process that was killed leaves aside proves that files are whole where all still agree. Where they do not, the
+files of a graph must agree all the same, for the engine writes them once; of the others the notes of what was
+stored say what must be there (`tally`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,20 @@ _READ_WHOLE = 16 * 2**20
 _REWRITTEN = "segment.json"
 _PASSING = "tracker_journal.dat"
 
+_WRITTEN_ONCE = frozenset(
+    (
+        "graph.bin",
+        "hnsw_config.json",
+        "id_tracker.mappings",
+        "links_compressed.bin",
+        "matrix.dat",
+        "quantized.config.json",
+        "quantized.data",
+        "quantized.meta.json",
+    )
+)
+"""Files of a part that has a graph: the engine writes them with it, and never again."""
+
 
 class ChecksumManifest:
     """The sizes and hashes of one store's files.
@@ -48,6 +63,8 @@ class ChecksumManifest:
         self._directory = directory
         self._file = directory / NAME
         self._aside = directory / f"{NAME}.aside"
+        self.are_old = False
+        """Whether the files were changed since: then they are written anew, however alike they look."""
         try:
             self._whole = self._file.exists()
         except OSError as error:
@@ -73,25 +90,31 @@ class ChecksumManifest:
             If a file is missing, or is not what it was.
         """
         if self._whole:
-            self._compare(self._file, everything)
+            for path, problem in self._differences(self._file, everything):
+                raise self._damaged(path, problem)
             return True
-        try:
-            self._compare(self._aside, everything)
-        except DamagedError:
+        if not self._aside.exists():
             return False
-        return True
+        is_whole = True
+        for path, problem in self._differences(self._aside, everything):
+            part = self._directory.joinpath(*path.relative_to(self._directory).parts[:2])
+            if path.name in _WRITTEN_ONCE and part.exists():
+                raise self._damaged(path, problem)
+            is_whole = False
+        return is_whole
 
-    def _compare(self, checksums: Path, everything: bool) -> None:
+    def _differences(self, checksums: Path, everything: bool) -> Iterator[tuple[Path, str]]:
+        """Yield the files that are not what was written down, and what is wrong with each."""
         try:
-            noted: dict[str, list[object]] = json.loads(read_bounded(checksums))["files"]
+            noted: dict[str, list[object]] = json.loads(checksums.read_bytes())["files"]
             for name, (size, sum_) in noted.items():
                 problem = _problem(self._directory / name, size, sum_, everything)
                 if problem:
-                    raise self._damaged(self._directory / name, problem)
+                    yield self._directory / name, problem
         except OSError as error:
-            raise self._damaged(self._file, f"cannot be read ({error.strerror or error})") from None
+            raise self._damaged(checksums, f"cannot be read ({error.strerror or error})") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise self._damaged(self._file, "is damaged") from None
+            raise self._damaged(checksums, "is damaged") from None
 
     def _damaged(self, file: Path, problem: str) -> DamagedError:
         return DamagedError(
@@ -104,29 +127,16 @@ class ChecksumManifest:
             self._file.replace(self._aside)
             self._whole = False
 
-    def drop(self) -> None:
-        """Remove the checksums: to be called before the first change.
-
-        Raises
-        ------
-        UnavailableError
-            If that cannot be; nothing may be changed then.
-        """
-        try:
-            self._aside.unlink(missing_ok=True)
-        except OSError as error:
-            raise UnavailableError(self._aside, f"cannot be removed ({error.strerror or error})") from error
-
     def forget(self) -> None:
         """Remove the checksums, whatever they say."""
         self._file.unlink(missing_ok=True)
-        self.drop()
+        self._aside.unlink(missing_ok=True)
         self._whole = False
 
     def write(self) -> None:
         """Write down what the files are, now that they are closed; nothing, where that cannot be."""
-        with contextlib.suppress(OSError):
-            if self.check():
+        with contextlib.suppress(OSError, DamagedError):  # what is damaged now is named when it is opened
+            if not self.are_old and self.check():
                 self._aside.replace(self._file)
                 return
             files = {

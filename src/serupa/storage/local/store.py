@@ -549,6 +549,7 @@ class LocalStore(EngineStore):
                 return
             (copy / SETTINGS).write_bytes(settings)
             self._builder.build(copy)
+            ChecksumManifest(copy).write()  # of what is written once: it is compared after a kill, too
             copy.rename(directory)
             sync_directory(directory.parent)
             with huge_pages():
