@@ -145,7 +145,10 @@ class _Process:
     def decode(self, data: bytes, wanted: Wanted) -> Image.Image:
         name = wanted.name
         process = self._process
-        if process is None or process.poll() is not None:
+        if process is not None and process.poll() is not None:  # it was killed between two photos
+            self._end(process)
+            process = None
+        if process is None:
             process = self.start()
         if process.stdin is None or process.stdout is None:
             raise AssertionError("unreachable")
