@@ -394,6 +394,8 @@ def test_a_category_of_the_first_page_leads_to_its_products(window: Window) -> N
     assert page.get_by_role("heading", level=1).text_content() == name
     assert page.title().startswith(name)
     assert page.locator(".query").is_hidden()
+    page.get_by_role("button", name="Options").click()
+    assert page.locator(".menu:popover-open legend:visible").all_inner_texts() == ["How many at a time"]
 
 
 def test_missing_photos_and_refused_filters_are_told_in_the_pages_language(window: Window) -> None:

@@ -86,6 +86,7 @@ async function run({ entry = null, upTo = 0 } = {}) {
   if (!asks(state)) return showStart();
   view("results");
   main.classList.toggle("no-photo", !state.q);
+  main.classList.toggle("browsing", !state.q && !state.text);
   filters.sync(state);
   for (const field of $$("[data-ask] input")) field.value = state.text;
   $("#whole").disabled = !state.crop;
