@@ -76,7 +76,7 @@ def fail(request: dict[str, Any]) -> dict[str, Any]:
 
     def stopped(thread: int, name: str, arguments: tuple[int, ...], path: str) -> None:
         nonlocal count, what
-        if not Path(path).is_relative_to(how["root"]):
+        if not any(Path(path).is_relative_to(one) for one in how["of"]):
             return
         if count == how["at"] or (how["on"] and how["at"] is not None and count > how["at"]):
             what = what or f"{name} {path}"

@@ -36,7 +36,13 @@ def test_a_call_that_fails(nursery: Nursery, root: Path, memory: Path, stock: St
         nursery.run("back_up", root=root)
         shutil.rmtree(shop.catalog_of(root))
     before = copy_tree(root, memory / "before")
-    how: dict[str, Any] = {"root": str(root), "at": None, "on": False, "error": errno.EIO}
+    names = ("catalog", ".catalog.restoring", "shop.backup", ".shop.backup.new")  # not the test's own files
+    how: dict[str, Any] = {
+        "of": [str(root / name) for name in names],
+        "at": None,
+        "on": False,
+        "error": errno.EIO,
+    }
     try:
         count = nursery.ask({"job": job, "args": {"root": str(root)}, "fail": how})["count"]
         assert count > 5
