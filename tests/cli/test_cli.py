@@ -87,6 +87,13 @@ def test_search_with_filter_and_crop(shop: Path) -> None:
     assert "Nothing found" in nothing.stdout
 
 
+def test_search_with_the_garments_in_a_photo(shop: Path) -> None:
+    photo = shop / "photos" / "hats" / "04.png"
+    told = json.loads(serupa("search", photo, "-c", shop / "catalog", "--garments", "--json").stdout)
+    assert len(told["hits"]) == 10
+    assert all(len(region["box"]) == 4 for region in told["regions"])
+
+
 def test_similar(shop: Path) -> None:
     hits = json.loads(serupa("similar", "hats/04.png", "-c", shop / "catalog", "--json").stdout)["hits"]
     assert len(hits) == 10

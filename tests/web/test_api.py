@@ -355,6 +355,15 @@ def test_info_tells_no_path(client: Client, shop: Catalog) -> None:
     assert str(shop.path.parent) not in json.dumps(info)
 
 
+def test_regions(client: Client, items: list[Item]) -> None:
+    assert client.get("/api/v1/info").json()["regions"]
+    found = post(client, "regions", items[3].image).json()["regions"]
+    for region in found:
+        x, y, w, h = region["box"]
+        assert 0 <= x < x + w <= 1.001 and 0 <= y < y + h <= 1.001
+    assert is_problem(post(client, "regions", b"text"), 422, "not an image")
+
+
 def test_explain(client: Client, items: list[Item]) -> None:
     told = post(client, "explain", items[3].image, item_id="item-07", crop="0,0,1,0.5").json()
     assert (told["metric"], told["what"]) == ("cosine", "similarity")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +41,12 @@ def search(
             show_default=False,
         ),
     ] = None,
+    garments: Annotated[
+        bool,
+        typer.Option(
+            "--garments", help="Find the garments in a photo of a person, and search with what shows most."
+        ),
+    ] = False,
     kind: Annotated[
         str | None,
         typer.Option(
@@ -58,6 +66,7 @@ def search(
 ) -> None:
     """Find what looks like a photo, or like several together; what has some words; or both."""
     from serupa.catalog import Catalog
+    from serupa.garments.regions import regions_in
     from serupa.images import Crop
 
     if kind is not None and no_kind:
@@ -68,7 +77,15 @@ def search(
         raise typer.BadParameter("goes with a photo", param_hint="--crop" if part else "--sheet")
     if others and part is not None:
         raise typer.BadParameter("goes with one photo", param_hint="--crop")
+    if garments and (first is None or others or part is not None):
+        raise typer.BadParameter("goes with one photo, without --crop", param_hint="--garments")
     with Catalog.open(catalog, wait_s=wait) as opened:
+        regions = regions_in(opened, first) if garments and first is not None else ()
+        if garments and not regions:
+            message("No garment was found in the photo: it is searched as a whole.")
+        for region in regions:
+            message(f"{region.kind.name or region.part}: --crop {region.box}")
+        part = regions[0].box if regions else part
         found = opened.search(
             photos or None,
             k,
@@ -84,7 +101,8 @@ def search(
             exact=exact,
         )
     title = "" if first is None else Path(first).name + (f" and {len(others)} more" if others else "")
-    _show(found, first or "", title, part, sheet=sheet, json=json)
+    more = {"regions": [region.to_dict() for region in regions]} if garments else {}
+    _show(found, first or "", title, part, sheet=sheet, json=json, more=more)
 
 
 def similar(
@@ -124,7 +142,14 @@ def similar(
 
 
 def _show(
-    found: SearchResult, query: str, title: str, crop: Crop | None, *, sheet: Path | None, json: bool
+    found: SearchResult,
+    query: str,
+    title: str,
+    crop: Crop | None,
+    *,
+    sheet: Path | None,
+    json: bool,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     if sheet is not None:
         from serupa.images.sheet import write_sheet
@@ -132,6 +157,6 @@ def _show(
         write_sheet(sheet, query, found, title=title, crop=crop)
         message(f"Wrote {sheet}")
     if json:
-        as_json(found.to_dict())
+        as_json(found.to_dict() | dict(more))
     else:
         hits(found)

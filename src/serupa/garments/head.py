@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,16 +215,23 @@ def head_of(card: Card, weights_sha256: str) -> KindHead | None:
     DamagedError
         If there is one and it cannot be read, or is of another encoder.
     """
-    shipped = _FOLDER / f"{weights_sha256[:16]}.npz"
-    beside = Path(card.weights.file + ".kinds.npz")
-    own = card.weights.repo is None and card.weights.package is None and beside.is_file()
-    file = beside if own else shipped
-    if not file.is_file():
+    file = head_file(card, weights_sha256, "kinds")
+    if file is None:
         return None
     head = _read(file)
     if head.dimension != card.dimension:
         raise DamagedError(file, f"is for embeddings of {head.dimension} values, not {card.dimension}")
     return head
+
+
+def head_file(card: Card, weights_sha256: str, what: Literal["kinds", "regions"]) -> Path | None:
+    """Return the file of an encoder's head: beside a model of the user's own, else in the package."""
+    beside = Path(f"{card.weights.file}.{what}.npz")
+    own = card.weights.repo is None and card.weights.package is None and beside.is_file()
+    file = (
+        beside if own else _FOLDER / (weights_sha256[:16] + ("" if what == "kinds" else ".regions") + ".npz")
+    )
+    return file if file.is_file() else None
 
 
 @cache

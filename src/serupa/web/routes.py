@@ -18,6 +18,7 @@ from serupa.errors import InvalidInputError, SerupaError
 from serupa.explain import explain
 from serupa.files.urls import is_remote
 from serupa.filters import Scalar
+from serupa.garments.regions import region_head_of, regions_in
 from serupa.images import MAX_PIXELS, Crop, read_bytes
 from serupa.items import Item
 from serupa.web.events import noted
@@ -41,6 +42,9 @@ from serupa.web.schemas import (
     Metric,
     NumberFacet,
     Offset,
+    RegionOut,
+    RegionsForm,
+    RegionsOut,
     SearchForm,
     SearchOut,
     Sort,
@@ -103,6 +107,22 @@ async def search(request: Request, service: Serving) -> SearchOut:
     result = await service.answered(request, service.search(form.photo, crop, asked))
     found = SearchOut.of(result, form.k, form.offset)
     return noted(service, found, asked, photo=form.photo is not None)
+
+
+@api.post("/regions", **described("search", "Find the garments in a photo", RegionsOut, form=RegionsForm))
+async def regions(request: Request, service: Serving) -> RegionsOut:
+    """Send a photo of a person; get a box for each garment. Search with one as `crop`."""
+    form = await read_form(request, RegionsForm)
+    catalog = service.catalog
+
+    def work() -> RegionsOut:
+        try:
+            found = regions_in(catalog, form.photo)
+        except InvalidInputError as error:
+            raise photo_problem(error) from None
+        return RegionsOut(regions=[RegionOut(**one.to_dict()) for one in found])
+
+    return await service.answered(request, service.pool.run(work))
 
 
 @api.get("/search", **described("search", "Find what has some words", SearchOut))
@@ -364,6 +384,10 @@ async def status(request: Request, service: Serving) -> CatalogStatus:
     return await service.answered(request, service.reading(look))
 
 
+def _finds_regions(catalog: Catalog) -> bool:
+    return region_head_of(catalog.manifest.card, catalog.manifest.weights_sha256) is not None
+
+
 @health.head("/healthz", include_in_schema=False)
 @health.get("/healthz", tags=["operation"], summary="Is the process up?", response_model=Status)
 async def healthz() -> Status:
@@ -405,6 +429,7 @@ def told(service: Service, about: dict[str, Any]) -> Info:
         newest=newest_field(about["fields"]),
         writable=service.gate.writable,
         explains=service.explains,
+        regions=_finds_regions(service.catalog),
         limits=Limits(body_bytes=service.settings.limit_bytes, pixels=MAX_PIXELS, k=_LARGEST_K),
     )
 

@@ -111,6 +111,12 @@ class SearchForm(StrictModel):
     where: Conditions = []
 
 
+class RegionsForm(StrictModel):
+    """A photo to find garments in."""
+
+    photo: PhotoFile
+
+
 class ExplainForm(StrictModel):
     """Two photos to compare: an item's, and a photo or another item's."""
 
@@ -415,6 +421,24 @@ class ExplainOut(BaseModel):
         )
 
 
+class RegionOut(BaseModel):
+    """A garment in a photo."""
+
+    part: Literal["upper", "lower", "whole", "feet"] = Field(description="Where it is worn.")
+    kind: str | None = Field(description="What it seems to be; null: unknown.")
+    kind_probability: float = Field(description="The chance of the likeliest kind, of those worn there.")
+    score: float = Field(description="How surely it is there, 0 to 1.")
+    box: tuple[float, float, float, float] = Field(
+        description="x, y, width, height in fractions of the upright photo; a search takes it as `crop`."
+    )
+
+
+class RegionsOut(BaseModel):
+    """The garments in a photo, what shows most first."""
+
+    regions: list[RegionOut]
+
+
 class Limits(BaseModel):
     """What the server takes."""
 
@@ -444,6 +468,7 @@ class Info(BaseModel):
     version: str = Field(description="The version that serves it.")
     writable: bool = Field(description="Whether items can be added and removed, with the API key.")
     explains: bool = Field(description="Whether the encoder can say which regions are alike.")
+    regions: bool = Field(description="Whether the encoder can find the garments in a photo of a person.")
     limits: Limits
 
 
