@@ -426,3 +426,11 @@ def test_damage_to_a_graph_is_noticed_after_a_kill(nursery: Nursery, new: Path) 
         assert str(files[0]) in told.get("refused", ""), (name, told)
         shutil.rmtree(catalog)
         copy_tree(new / "whole", catalog)
+
+
+def test_a_store_that_is_gone_is_no_empty_one(root: Path) -> None:
+    shutil.rmtree(shop.catalog_of(root) / "points")
+    for look in (Catalog.open, check):
+        with pytest.raises(DamagedError) as told:
+            look(shop.catalog_of(root))
+        assert told.value.subject == shop.catalog_of(root) / "points"

@@ -136,7 +136,8 @@ class LocalBackend:
         from serupa.storage.local.store import LocalStore
 
         directory = self._path / manifest.store
-        if manifest.store != FIRST_STORE and not directory.exists():
+        # a catalogue that was just made has none yet, nor any field
+        if (manifest.store != FIRST_STORE or manifest.fields) and not directory.exists():
             raise DamagedError(directory, "is missing", "restore it, or index into a new directory")
         kept = terms if manifest.words else None
         if self._lock is None:
