@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from serupa.encoders import Card, describe, fetch, load_card
 from serupa.encoders.cards import WeightsSource
-from serupa.encoders.weights import find_weights
+from serupa.encoders.session import model_file
+from serupa.encoders.weights import Weights, find_weights
 from serupa.errors import DamagedError, NotFoundError, UnavailableError
 from serupa.files.cache import file_sha256, write_whole
 from tests.encoders.hub import REVISION, Hub, serving
@@ -146,7 +147,8 @@ def send(hub: Hub, content: bytes) -> None:
 FETCH = """
 import json, sys
 from serupa.encoders import Card
-from serupa.encoders.weights import find_weights
+from serupa.encoders.session import model_file
+from serupa.encoders.weights import Weights, find_weights
 from serupa.errors import SerupaError
 try:
     found = find_weights(Card.from_dict(json.loads(sys.argv[1])))
@@ -240,3 +242,15 @@ def test_a_cache_that_cannot_be_written_is_no_error(folder: Path) -> None:
     assert write_whole(blocked / "below" / "it", b"data") is False
     assert write_whole(folder / "free", b"data") is True
     assert sorted(path.name for path in folder.iterdir()) == ["file", "free"]
+
+
+def test_a_graph_is_built_of_the_bytes_that_its_hash_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash of large weights is noted: bytes that rotted since must not go into a graph that is kept."""
+    monkeypatch.setenv("SERUPA_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"rotten")
+    with pytest.raises(DamagedError) as told:
+        model_file(load_card("resnet50"), Weights(path, "0" * 64, "file"))
+    assert told.value.subject == path

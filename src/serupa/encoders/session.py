@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from serupa.encoders.cards import Card, WeightsSource
 from serupa.encoders.weights import Weights
-from serupa.errors import InvalidInputError, UnavailableError, UsageError
+from serupa.errors import DamagedError, InvalidInputError, UnavailableError, UsageError
 from serupa.files.cache import cache_dir, discard, file_sha256, write_whole
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ def _graph(card: Card, weights: Weights, side: Side) -> Path | bytes:
         return graph
     from serupa.encoders.checkpoint import read_checkpoint
 
+    if file_sha256(weights.path, remember=False) != weights.sha256:  # that may have come from a note
+        raise DamagedError(weights.path, "its bytes have changed", "delete it, or get it again")
     builder: Any = importlib.import_module(f"serupa.encoders.{_BUILDERS[card.architecture][0]}")
     state = read_checkpoint(weights.path)
     try:
