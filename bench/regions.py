@@ -110,9 +110,8 @@ def main() -> None:
                 for one, box in zip(found[part], boxes, strict=True)
             ]
             photos = [str(n) for n in range(len(boxes))]
-            print(
-                f"| {part}, {len(boxes)} | {share(right)} | {difference(fixed, right, photos)} |", flush=True
-            )
+            gain = difference([float(one) for one in fixed], [float(one) for one in right], photos)
+            print(f"| {part}, {len(boxes)} | {share(right)} | {gain} |", flush=True)
 
 
 if __name__ == "__main__":
