@@ -117,7 +117,8 @@ class LocalBackend:
         self.lock(wait_s)
         if self.exists():  # whoever had the lock until now made it
             return self.load()
-        named = replace(manifest, store=FIRST_STORE, engine=EDGE_ENGINE, layout=None)
+        # fields are noted with the first items that have them: a catalogue without any may lack its store
+        named = replace(manifest, store=FIRST_STORE, engine=EDGE_ENGINE, layout=None, fields={})
         named = self._keep_tuning(named, 1, tuning)
         self.write(named)
         return named
