@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,13 @@ def snapshot(root: str, tell: Tell) -> None:
                     item.id: [item.image, item.product_id, dict(item.attributes)] for item in catalog.items()
                 },
                 "embeddings": dict(zip(ids, np.round(embeddings, 4).tolist(), strict=True)),
-                "found": [[(h.item.id, round(h.distance, 4)) for h in catalog.ask(one)] for one in asked],
+                "found": [[round(h.distance, 4) for h in catalog.ask(one)] for one in asked],
                 "words": [
-                    [hit.item.id for hit in catalog.ask(SearchRequest(text=f"i{n:03}", k=5))]
-                    for n in range(4)
+                    catalog.ask(SearchRequest(text=one, k=1)).hits[0].item.id for one in sorted(ids)[:4]
                 ],
-                "similar": [[hit.item.id for hit in catalog.similar(one, 5)] for one in sorted(ids)[:4]],
+                # of items that are equally near, which come first is nobody's promise
+                "similar": [[round(h.distance, 4) for h in catalog.similar(i, 5)] for i in sorted(ids)[:4]],
+                "reached": sorted(hit.item.id for hit in catalog.ask(replace(asked[0], k=len(ids)))),
                 "facets": {n: catalog.facets(n) for n, k in catalog.manifest.fields.items() if k != "words"},
                 "red": sorted(item.id for item in catalog.items({"color": "red"})),
                 "dear": sorted(item.id for item in catalog.items({"price": {"gte": 500}})),
