@@ -449,7 +449,7 @@ def _found(
         if query is None:
             if asked is None or not asked.terms:
                 return []
-            (found,) = store.find_words([asked.terms], limit, where=where, exclude=exclude)
+            (found,) = store.find_words([asked.terms], limit, where=where, exclude=exclude, payload=False)
             return [replace(one, words=asked.share(one.words)) for one in found]
         if asked is None or not asked.terms:
             (found,) = store.search(
@@ -463,13 +463,17 @@ def _found(
         return [replace(one, words=asked.share(one.words)) for one in found]
 
     limit = end if request.by == "item" else 4 * end
-    if asked is not None:
+    if asked is not None:  # also of words alone: many score the same, and pages have to agree on their order
         limit = max(limit, _CANDIDATES)
     while True:
         neighbors = ranked(limit)
         distinct = neighbors if request.by == "item" else first_of_each_product(neighbors)
         if len(distinct) >= end or len(neighbors) < limit:
-            return distinct[request.offset : end]
+            page = distinct[request.offset : end]
+            if query is not None:
+                return page
+            stored = store.get([one.id for one in page])  # many are compared, and only these are shown
+            return [replace(one, payload=stored[one.id].payload) for one in page if one.id in stored]
         limit *= 4
 
 

@@ -371,7 +371,7 @@ def _corrected(store: VectorStore, piece: _Piece) -> _Piece | None:
     forms = _one_left_out(word)
     if not forms:
         return None
-    ours = [known for known in _table() if len(known) >= _LEAST_MISSPELT and _is_near(word, known)]
+    ours = sorted({known for form in forms for known in _misspelt().get(form, ()) if _is_near(word, known)})
     if not ours:
         (alike,) = store.find_words([{_id(f"~{form}"): 1.0 for form in forms}], _LOOKED_AT)
         counted = Counter(w for one in alike for w in _label_words(one) if _is_near(word, w))
@@ -437,6 +437,16 @@ def _table() -> dict[str, tuple[Role, tuple[str, ...]]]:
             table |= {phrase: ("color", (color,)) for phrase in shaded if phrase not in table}
             table[word] = ("color", (color,))
     return table
+
+
+@cache
+def _misspelt() -> dict[str, list[str]]:
+    """Return the words that have a meaning, by their forms with a letter left out."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for known in _table():
+        for form in _one_left_out(known) if " " not in known else ():
+            found[form].append(known)
+    return dict(found)
 
 
 def _words(text: str) -> Iterator[tuple[int, int, str]]:

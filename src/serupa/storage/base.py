@@ -121,7 +121,7 @@ class VectorStore(Protocol):
         """Return, for each of these, the points that have any of its terms, the best score first.
 
         A score is the sum over terms of weight asked, weight kept, and inverse document frequency among all
-        points. Distances mean nothing.
+        points. Distances mean nothing. Without ``payload`` each has the id and the product's alone.
         """
 
     def search_with_words(

@@ -156,7 +156,7 @@ class EngineStore(ABC):
                 WORDS,
                 limit=limit,
                 filter=self._filter(where, exclude),
-                with_payload=True if payload else ["id"],
+                with_payload=True if payload else ["id", "product_id"],
             )
             for terms in words
         ]
