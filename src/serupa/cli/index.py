@@ -107,7 +107,7 @@ def index(
         str | None,
         typer.Option(
             help="For a new catalogue: an encoder's name, hf:OWNER/REPO[@REVISION] for one of the hub, or a "
-            "card; efficientnet-lite0.",
+            "card; serupa-clothes.",
             show_default=False,
         ),
     ] = None,

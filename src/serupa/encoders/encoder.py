@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from serupa.encoders.text import TextEncoder
     from serupa.images import Crop, Photo, Resize
 
-DEFAULT = "efficientnet-lite0"
+DEFAULT = "serupa-clothes"
 
 OUR_PORTS = OnnxPorts("pixels", "NHWC", "embedding", "feature_map")
 """Of the graphs that are built from a state dict."""

@@ -33,6 +33,9 @@ Verdict = Literal["owned", "similar", "new", "unknown"]
 SURE = 0.9
 """Probability from which on a photo is said to show what is owned."""
 
+NOTICED = 0.3
+"""Where less of what is owned is noticed in the check, it is not worth asking."""
+
 SIMILAR = 0.5
 """Probability from which on something close is owned: worth a look before buying."""
 
@@ -86,6 +89,11 @@ class Ownership:
     calibration: Calibration
     check: Check | None
 
+    @property
+    def worth_asking(self) -> bool:
+        """Whether the check found that enough of what is owned is noticed, and rightly."""
+        return self._borne_out and self.check is not None and self.check.recall >= NOTICED
+
     def scores(self, photos: Rows, owned: Rows) -> Doubles:
         """Return the scores ``(q, n)`` of raw embeddings ``(q, d)`` and ``(n, d)``."""
         return _scores(self.prepared(photos), self.prepared(owned), self.references)
@@ -96,10 +104,13 @@ class Ownership:
 
     def verdict(self, probability: float) -> Verdict:
         """Put a probability into words; a threshold that failed its check is not used."""
-        borne_out = self.check is not None and (self.check.precision or 0.0) >= SURE - _SLACK
-        if probability >= SURE and borne_out:
+        if probability >= SURE and self._borne_out:
             return "owned"
         return "similar" if probability >= SIMILAR else "new"
+
+    @property
+    def _borne_out(self) -> bool:
+        return self.check is not None and (self.check.precision or 0.0) >= SURE - _SLACK
 
 
 def ownership_of(catalog: Catalog) -> Ownership | None:

@@ -430,6 +430,7 @@ def told(service: Service, about: dict[str, Any]) -> Info:
         writable=service.gate.writable,
         explains=service.explains,
         regions=_finds_regions(service.catalog),
+        notices_owned=service.notices_owned,
         limits=Limits(body_bytes=service.settings.limit_bytes, pixels=MAX_PIXELS, k=_LARGEST_K),
     )
 

@@ -469,6 +469,9 @@ class Info(BaseModel):
     writable: bool = Field(description="Whether items can be added and removed, with the API key.")
     explains: bool = Field(description="Whether the encoder can say which regions are alike.")
     regions: bool = Field(description="Whether the encoder can find the garments in a photo of a person.")
+    notices_owned: bool | None = Field(
+        description="Whether enough of what somebody owns is noticed to ask for it; null where nothing tells."
+    )
     limits: Limits
 
 

@@ -269,6 +269,12 @@ class Service:
         if self.events is not None:
             self._recorder.submit(work, self.events)
 
+    @property
+    def notices_owned(self) -> bool | None:
+        """Whether what is owned is noticed often enough to be asked for; None where nothing tells."""
+        ownership = self._advice.advisor.ownership if self._advice else None
+        return ownership.worth_asking if ownership else None
+
     async def advice(self) -> Advice:
         """Return what was learned from the catalogue; waits only while it is learned for the first time.
 

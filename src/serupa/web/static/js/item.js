@@ -5,7 +5,7 @@ import { api, pagePath } from "./api.js";
 import { read, write } from "./address.js";
 import { $, h } from "./dom.js";
 import { outfitsOf, ownedOf } from "./outfits.js";
-import { described, pieces } from "./pieces.js";
+import { described, mayAsk, pieces } from "./pieces.js";
 import { Results, asProblem, costOf, recall } from "./results.js";
 import { showState, showStrip } from "./states.js";
 import { heart } from "./taste.js";
@@ -166,7 +166,7 @@ function asking(button, work) {
 async function advice() {
   asking($("#complete"), async (owned) => outfitsOf(await api.outfits({ piece: current.id, wardrobe: described(owned) }), owned));
   asking($("#own"), async (owned) => ownedOf(await api.own({ item_id: current.id, wardrobe: described(owned) }), owned));
-  $("#own").hidden = (await pieces()).length === 0;
+  $("#own").hidden = !(await mayAsk(await pieces()));
 }
 
 async function start() {

@@ -54,3 +54,10 @@ async function small(blob) {
 
 /** What a piece is called: by its kind, as far as that is known. */
 export const kindName = (kind) => (has(`kind_${kind}`) ? t(`kind_${kind}`) : plain(kind ?? ""));
+
+/** Whether "do I own this?" is offered: something is owned, and the shop's photos showed that enough of it is noticed. */
+export async function mayAsk(owned) {
+  if (!owned.length) return false;
+  const info = await api.info().catch(() => ({}));
+  return info.notices_owned !== false;
+}

@@ -20,7 +20,7 @@ let owned = [];
 async function show() {
   owned = await pieces.pieces();
   $("#wardrobe-lead").textContent = owned.length ? tn("pieces", owned.length, { count: number(owned.length) }) : t("wardrobe_none");
-  $("#own-pick").hidden = owned.length === 0;
+  $("#own-pick").hidden = !(await pieces.mayAsk(owned));
   $("#forget-wardrobe").hidden = owned.length === 0;
   $("#pieces").replaceChildren(...owned.map(pieceOf));
 }
