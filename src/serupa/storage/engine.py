@@ -110,6 +110,11 @@ class EngineStore(ABC):
     def _order(self, key: str, *, descending: bool) -> Any:
         """Return the order by a field."""
 
+    def _indexed(self, counted: int, searched: int, named: int) -> int:
+        """Return how many vectors a graph finds: an engine counts those of words and of no search, too."""
+        words = self.count() if self._terms is not None else 0
+        return max(0, counted - words) * searched // max(1, named)
+
     def _words(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Return the named sparse vector of what a point is found by; none where it is not found by words."""
         if self._terms is None:

@@ -596,8 +596,7 @@ class LocalStore(EngineStore):
                 self._shard.forget_copy()
 
     def indexed(self) -> int:
-        # the engine counts every vector of an indexed part, with those that are never searched
-        return int(self._shard.info().indexed_vectors_count) * self._searched // self._named
+        return self._indexed(self._shard.info().indexed_vectors_count, self._searched, self._named)
 
     def for_writing(self) -> LocalStore:
         return self

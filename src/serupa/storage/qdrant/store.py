@@ -359,7 +359,7 @@ class QdrantStore(EngineStore):
 
     def indexed(self) -> int:
         searched = len(self._names - {"raw"})
-        return int(self._info().indexed_vectors_count or 0) * searched // max(1, len(self._names))
+        return self._indexed(self._info().indexed_vectors_count or 0, searched, len(self._names))
 
     def for_writing(self) -> QdrantStore:
         patient = copy.copy(self)
