@@ -53,6 +53,10 @@ class EngineStore(ABC):
     """What points are found by in words; None where they are not."""
 
     @abstractmethod
+    def count(self, where: Filter = ()) -> int:
+        """Return how many points pass a filter."""
+
+    @abstractmethod
     def _condition(
         self, key: str, *, text: str | None = None, bounds: dict[str, float | None] | None = None
     ) -> Any:
