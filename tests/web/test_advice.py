@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from serupa.garments.kinds import KINDS
+from serupa.web.service import Service
 from tests.web.conftest import PHONE, Served, Window
 from tests.web.test_browser import check
 
@@ -195,7 +196,8 @@ def test_a_wardrobe_of_ones_own(window: Window, shown: dict[str, Path]) -> None:
     page.wait_for_function("() => document.querySelectorAll('[data-piece]').length === 0")
 
 
-def test_advice_on_a_product(window: Window, shown: dict[str, Path]) -> None:
+def test_advice_on_a_product(window: Window, shown: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "notices_owned", True)
     page = window.open(f"/item/photos%2F{shown['TRS'].name}", locale="id-ID")
     settled(page)
     assert page.locator("#own").is_hidden()
@@ -210,6 +212,11 @@ def test_advice_on_a_product(window: Window, shown: dict[str, Path]) -> None:
     page.goto(f"/item/photos%2F{shown['TRS'].name}")
     page.get_by_role("button", name="Sudah punya ini?").click()
     page.wait_for_selector("#said .verdict")
+    monkeypatch.setattr(Service, "notices_owned", False)  # too little of it: it is not offered
+    page.reload()
+    settled(page)
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#own").is_hidden()
 
 
 def test_a_file_that_is_no_garment_changes_nothing(window: Window, tmp_path: Path) -> None:
