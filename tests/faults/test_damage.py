@@ -434,3 +434,13 @@ def test_a_store_that_is_gone_is_no_empty_one(root: Path) -> None:
         with pytest.raises(DamagedError) as told:
             look(shop.catalog_of(root))
         assert told.value.subject == shop.catalog_of(root) / "points"
+
+
+def test_the_engine_is_not_told_to_make_endless_room(nursery: Nursery, root: Path) -> None:
+    nursery.run("add_and_die", root=root, expect=-9)
+    for status in shop.catalog_of(root).rglob("vector_storage-*/deleted/status.dat"):
+        whole = status.read_bytes()
+        status.write_bytes(whole[:4] + b"\x80" + whole[5:])
+        answer = nursery.ask({"job": "look", "args": {"root": str(root)}})
+        assert str(status) in answer["events"][-1].get("refused", ""), answer
+        status.write_bytes(whole)

@@ -27,7 +27,7 @@ from serupa.storage.local.guard import WRITING_BYTES, GuardedShard, guarded, req
 from serupa.storage.local.integrity import SETTINGS, ChecksumManifest
 from serupa.storage.local.names import FIRST_STORE, next_number, unfinished
 from serupa.storage.local.pages import huge_pages
-from serupa.storage.local.tally import UNREADABLE, Tally, hash_of
+from serupa.storage.local.tally import RESTORE, UNREADABLE, Tally, hash_of
 from serupa.vectors import METRICS, Metric, Vector, as_metric, unit
 
 if TYPE_CHECKING:
@@ -197,6 +197,11 @@ class LocalStore(EngineStore):
         """Have the engine make the indexes of fields anew: of their files nothing is known after a kill."""
         for index in self.directory.glob(f"segments/*/{_INDEXES}/*/"):
             shutil.rmtree(index, ignore_errors=True)
+        for status in self.directory.glob("segments/*/*/deleted/status.dat"):
+            # the engine makes room for as many flags as this says, and is ended where there is none
+            flags = sum(file.stat().st_size for file in status.parent.glob("flags_*.dat"))
+            if int.from_bytes(status.read_bytes()[:8], "little") > 8 * flags:
+                raise DamagedError(status, "is damaged", RESTORE)
 
     def _reached(self) -> set[str]:
         """Return the engine's ids of all points that every kind of search finds."""
