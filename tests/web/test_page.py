@@ -192,6 +192,28 @@ def test_recent_photos_are_kept_here_and_can_be_forgotten(window: Window, sample
     page.wait_for_selector("#samples a[href*='upload']")
 
 
+# The garments in a photo of a person
+
+
+def test_each_garment_of_a_photo_is_a_dot_that_searches_for_it(window: Window, sample_photo: Path) -> None:
+    page = window.open()
+    boxes = {"jacket": [0.2, 0.1, 0.5, 0.4], "trousers": [0.2, 0.5, 0.5, 0.4]}
+    found = [{"part": "upper", "kind": kind, "score": 0.9, "box": box} for kind, box in boxes.items()]
+    page.route("**/api/v1/regions", lambda route: route.fulfill(json={"regions": found}))
+    drop(page, sample_photo)
+    settled(page)
+    page.wait_for_selector(".dot")
+    whole(page, "dots")
+    after(page, lambda: page.get_by_role("button", name="Search for this alone: Trousers").click())
+    assert "crop=0.2,0.5,0.5,0.4" in page.url.replace("%2C", ",")
+    page.unroute("**/api/v1/regions")
+    page.route("**/api/v1/regions", lambda route: route.fulfill(json={"regions": found[:1]}))
+    page.reload()
+    settled(page)
+    page.wait_for_load_state("networkidle")
+    assert page.locator(".dot").count() == 0  # one garment is what the whole photo shows
+
+
 # Words
 
 

@@ -12,7 +12,7 @@ from serupa.web import texts
 
 TEXTS = {code: texts.TEXTS[code] | texts.ADMIN_TEXTS[code] for code in texts.TEXTS}
 WEB = Path(str(files("serupa.web")))
-BUILT = re.compile(r"(field|metric|color|reason|own|kind)_|.*_(one|other|title|text)$")
+BUILT = re.compile(r"(field|metric|color|reason|own|kind|part)_|.*_(one|other|title|text)$")
 """Names that are put together of parts, and looked up with something to fall back on."""
 
 

@@ -122,6 +122,16 @@ export class Client {
   }
 
   /**
+   * The garments in a photo of a person, what shows most first; a box can be searched with as `crop`.
+   * @param {Blob} photo
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{ regions: { part: string, kind: string | null, box: number[] }[] }>}
+   */
+  regions(photo, signal) {
+    return this.#send("/regions", { photo }, signal);
+  }
+
+  /**
    * What a photo of one garment shows.
    * @param {Blob} photo
    * @param {AbortSignal} [signal]

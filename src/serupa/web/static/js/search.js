@@ -5,6 +5,7 @@ import { api } from "./api.js";
 import { asks, conditions, cropText, read, uploadOf, write } from "./address.js";
 import { Problem } from "./client.js";
 import { $, $$, h } from "./dom.js";
+import { hideDots, showDots } from "./dots.js";
 import { Filters } from "./filters.js";
 import { Frame } from "./frame.js";
 import { forget, keep, kept, prepare, recent, setLargest } from "./photo.js";
@@ -115,6 +116,7 @@ async function loadQuery(q) {
   }
   if (hash === null) {
     page.query = { q };
+    hideDots(frame);
     showPhoto(api.photo(q, 960));
     api.item(q).then((item) => page.query?.q === q && ((page.query.name = nameOf(item)), title())).catch(() => {});
     return true;
@@ -123,6 +125,7 @@ async function loadQuery(q) {
   if (!photo) return false;
   page.query = { q, photo };
   showPhoto(URL.createObjectURL(photo.blob), photo);
+  showDots(frame, photo.blob, (crop) => go({ crop }, { replace: true }));
   return true;
 }
 
