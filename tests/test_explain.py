@@ -72,7 +72,7 @@ def test_what_is_alike_lights_up(tmp_path: Path) -> None:
     whole = np.tile(patch, (2, 2, 1))
     Image.fromarray(shown).save(tmp_path / "corner.png")
     Image.fromarray(whole).save(tmp_path / "whole.png")
-    with Catalog.create(tmp_path / "catalog") as made:
+    with Catalog.create(tmp_path / "catalog", "efficientnet-lite0") as made:
         made.add([Item("whole", str(tmp_path / "whole.png"))])
         cells = explain(made, tmp_path / "corner.png", "whole").query.cells
     middle = cells.shape[0] // 2

@@ -63,6 +63,7 @@ def test_search_table_and_json(shop: Path) -> None:
         "image",
         "distance",
         "similarity",
+        "words",
         "attributes",
     }
 

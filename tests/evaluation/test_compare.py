@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from serupa import Catalog, Item
 from serupa.cli.commands import app
+from serupa.encoders import DEFAULT
 from serupa.errors import InvalidInputError, UsageError
 from serupa.evaluation.experiment import other_catalog
 from tests.conftest import draw_photo
@@ -48,7 +49,7 @@ def test_with_another_catalogue(shop: Path, own_items: list[Item], tmp_path: Pat
 
 
 def test_with_an_encoder_that_is_the_same(shop: Path) -> None:
-    call = ["evaluate", "-c", str(shop), "--label", "product_id", "--compare", "efficientnet-lite0", "--json"]
+    call = ["evaluate", "-c", str(shop), "--label", "product_id", "--compare", DEFAULT, "--json"]
     done = CliRunner().invoke(app, call)
     assert done.exit_code == 0, done.output
     assert {one["difference"] for one in json.loads(done.stdout)["differences"]} == {0.0}

@@ -234,7 +234,7 @@ def test_real_fashion_mnist(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_luma_as_measured_before_the_first_line_of_code(luma: Path, tmp_path: Path) -> None:
-    with Catalog.create(tmp_path / "catalog", resize="squash", kinds=0.0) as catalog:
+    with Catalog.create(tmp_path / "catalog", "efficientnet-lite0", resize="squash", kinds=0.0) as catalog:
         catalog.add(luma / "catalog.csv")
         result = evaluate_catalog(catalog, "product_id")
     assert result.items == 319

@@ -327,8 +327,8 @@ def test_two_labels(shop: Catalog) -> None:
 
 @pytest.mark.slow
 def test_real_photos(luma: Path, clothing: Path, tmp_path: Path) -> None:
-    """The gain that tuning is for, and what it costs photos of another kind."""
-    with Catalog.create(tmp_path / "luma") as catalog:
+    """The gain that tuning is for, and what it costs photos of another kind; the encoder saw neither."""
+    with Catalog.create(tmp_path / "luma", "efficientnet-lite0") as catalog:
         catalog.add(luma / "catalog.csv")
         found = tune(catalog)
         assert found.found
@@ -338,7 +338,7 @@ def test_real_photos(luma: Path, clothing: Path, tmp_path: Path) -> None:
         assert first.difference >= 0.04
         shuffled = np.random.default_rng(0).permutation([i.product_id or "" for i in catalog.items()])
         assert not learn(catalog.embeddings()[1], {"product_id": shuffled.tolist()}).found
-    with Catalog.create(tmp_path / "clothing") as catalog:
+    with Catalog.create(tmp_path / "clothing", "efficientnet-lite0") as catalog:
         catalog.add(clothing)
         plain = evaluate_catalog(catalog, "category").metrics["cosine"].estimates["precision@10"].mean
         catalog.use_whitening(found.whitening)
