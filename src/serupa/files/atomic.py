@@ -94,9 +94,10 @@ def read_bounded(path: str | os.PathLike[str], limit: int = 64 * 2**20) -> bytes
         If it cannot be read, is no file, or larger.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
             raise OSError(errno.EFBIG, f"larger than {limit / 2**20:g} MiB", os.fspath(path))
-        return file.read(limit)
+        return file.read(size)  # as much room as is read is taken beforehand
 
 
 def fingerprint(path: Path) -> str:

@@ -106,7 +106,7 @@ class ChecksumManifest:
     def _differences(self, checksums: Path, everything: bool) -> Iterator[tuple[Path, str]]:
         """Yield the files that are not what was written down, and what is wrong with each."""
         try:
-            noted: dict[str, list[object]] = json.loads(checksums.read_bytes())["files"]
+            noted: dict[str, list[object]] = json.loads(read_bounded(checksums))["files"]
             for name, (size, sum_) in noted.items():
                 problem = _problem(self._directory / name, size, sum_, everything)
                 if problem:
