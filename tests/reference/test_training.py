@@ -19,7 +19,7 @@ from serupa.evaluation.comparison import Difference
 pytestmark = [pytest.mark.reference, pytest.mark.timeout(600)]
 pytest.importorskip("torch", reason="needs torch: run `make test-reference`")
 
-from serupa.learning import training  # noqa: E402 - after the check
+from serupa.learning import run, training  # noqa: E402 - after the check
 
 RECIPE = training.Recipe(steps=40, pairs=16, rounds=4, side=128)
 
@@ -112,7 +112,7 @@ def test_gradients_of_depthwise_convolutions_are_those_of_the_library() -> None:
 def test_stopped_and_called_again_it_ends_with_the_same_weights(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SAVED_EVERY", 4)
+    monkeypatch.setattr(run, "_SAVED_EVERY", 4)
     recipe = dataclasses.replace(RECIPE, steps=10, rounds=2, pairs=8)
     whole = training.train([sample], tmp_path / "whole", name="own", recipe=recipe)
 

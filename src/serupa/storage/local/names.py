@@ -8,7 +8,9 @@ from pathlib import Path
 FIRST_STORE = "points"
 STORE = re.compile(r"points(-\d+)?")
 TUNING = re.compile(r"tuning-\d+\.npz")
-REPLACEABLE = re.compile(r"points(-\d+)?(\.new)?|tuning-\d+\.npz")
+REPLACEABLE = re.compile(
+    r"points(-\d+)?(\.new)?|tuning-\d+\.npz|\.(catalog\.json|tuning-\d+\.npz)\.\d+-\d+\.new"
+)
 """What is left over where the manifest does not name it."""
 
 _NUMBERED = re.compile(r"points-(\d+)(?:\.new)?|tuning-(\d+)\.npz")
