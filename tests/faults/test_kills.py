@@ -114,6 +114,25 @@ def tuned(root: Path) -> None:
     (shop.catalog_of(root) / "tuning-7.npz").write_bytes(b"unfinished")
 
 
+def test_what_a_killed_process_was_writing_is_removed(root: Path) -> None:
+    catalog = shop.catalog_of(root)
+    left = [catalog / ".catalog.json.7-1.new", catalog / "points" / ".tally.log.7-1.new"]
+    for file in left:
+        file.write_bytes(b"unfinished")
+    (catalog / ".mine.7-1.new").write_bytes(b"")
+    shop.Catalog.open(catalog).close()
+    assert not any(file.exists() for file in left)
+    assert (catalog / ".mine.7-1.new").exists()
+
+
+def test_a_catalogue_is_made_where_one_was_begun(new: Path) -> None:
+    shop.catalog_of(new).mkdir(exist_ok=True)
+    left = shop.catalog_of(new) / ".holder.json.7-1.new"
+    left.write_bytes(b"unfinished")
+    shop.create(new).close()
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(
     ("job", "prepare", "exact_below"),
     [
@@ -158,7 +177,7 @@ def test_killed_at_every_step(
                 if job != "remove_some":
                     assert told == after
         names = {entry.name for entry in shop.catalog_of(root).iterdir()}
-        assert not {name for name in names if name.endswith(".new") and name != "catalog.json.new"}
+        assert not {name for name in names if name.endswith(".new")}
     finally:
         shutil.rmtree(before)
 

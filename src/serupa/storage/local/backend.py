@@ -24,7 +24,7 @@ from serupa.items import FieldKind
 from serupa.storage.base import TermsOf, VectorStore
 from serupa.storage.local.guard import WRITING_BYTES, require_room
 from serupa.storage.local.lock import PASSING, DirectoryLock, reading
-from serupa.storage.local.names import FIRST_STORE, REPLACEABLE, STORE, TUNING, next_number
+from serupa.storage.local.names import FIRST_STORE, REPLACEABLE, STORE, TUNING, UNFINISHED, next_number
 from serupa.storage.manifest import (
     EDGE_ENGINE,
     FORMAT,
@@ -70,7 +70,8 @@ class LocalBackend:
         """Refuse a directory that has something else in it."""
         ours = ("catalog.json", ".catalog.json", "lock", "holder.json", "advice.npz")
         try:
-            strangers = [entry.name for entry in self._path.iterdir() if not entry.name.startswith(ours)]
+            names = [entry.name for entry in self._path.iterdir()]
+            strangers = [name for name in names if not (name.startswith(ours) or UNFINISHED.fullmatch(name))]
         except FileNotFoundError:
             return
         except OSError as error:
@@ -145,6 +146,7 @@ class LocalBackend:
             return LocalStore(self._copied(directory), manifest.dimensions, terms=kept, read_only=True)
         self._upgrade(manifest)
         self.remove_unused(manifest)
+        self._remove_unfinished(directory)
         is_new = not directory.exists()
         store = LocalStore(directory, manifest.dimensions, terms=kept, moved=self._moved)
         if is_new:
@@ -264,6 +266,14 @@ class LocalBackend:
                     if entry.is_dir() and not entry.is_symlink():
                         shutil.rmtree(entry, ignore_errors=True)
                     else:
+                        entry.unlink(missing_ok=True)
+
+    def _remove_unfinished(self, store: Path) -> None:
+        """Remove what killed processes were writing; only on opening, when nobody writes."""
+        for folder in (self._path, store):
+            with contextlib.suppress(OSError):
+                for entry in list(folder.iterdir()):
+                    if UNFINISHED.fullmatch(entry.name):
                         entry.unlink(missing_ok=True)
 
     def _keep_tuning(self, manifest: CatalogManifest, number: int, data: bytes | None) -> CatalogManifest:

@@ -8,10 +8,14 @@ from pathlib import Path
 FIRST_STORE = "points"
 STORE = re.compile(r"points(-\d+)?")
 TUNING = re.compile(r"tuning-\d+\.npz")
-REPLACEABLE = re.compile(
-    r"points(-\d+)?(\.new)?|tuning-\d+\.npz|\.(catalog\.json|tuning-\d+\.npz)\.\d+-\d+\.new"
-)
+REPLACEABLE = re.compile(r"points(-\d+)?(\.new)?|tuning-\d+\.npz")
 """What is left over where the manifest does not name it."""
+
+UNFINISHED = re.compile(
+    r"\.((catalog(-format-\d+)?|holder|import|evaluation)\.json"
+    r"|advice\.npz|tuning-\d+\.npz|tally\.log)\.\d+-\d+\.new"
+)
+"""A file that a process was writing when it was killed: see `serupa.files.atomic.replacing`."""
 
 _NUMBERED = re.compile(r"points-(\d+)(?:\.new)?|tuning-(\d+)\.npz")
 
